@@ -5,12 +5,16 @@
     |-- Unsupported             unsupported_combination  each field is fine, together they are not
     |-- Unauthorized            unauthorized             no API key, or not a valid one
     |-- Forbidden               forbidden                the key may not do this
+    |   `-- FourEyes            four_eyes                another person has to do this
     |-- NotFound                not_found
     |   `-- ModelNotFound       model_not_found          OpenAI's name for it
     |-- NotAcceptable           not_acceptable           no answer that the client accepts
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
-    |   `-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
+    |   |-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
+    |   |-- AssetConflict       asset_conflict           the asset has another state or version
+    |   |-- AssetProtected      asset_protected          its state forbids the deletion
+    |   `-- AssetDamaged        asset_damaged            its file is not the one that was submitted
     |-- RecordNewer             record_newer             a later release stored it
     |-- Cancelled               cancelled
     |-- WireError               wire_invalid             bytes that are no hand-off
@@ -97,6 +101,12 @@ class Forbidden(CascadeError):
     code = "forbidden"
 
 
+class FourEyes(Forbidden):
+    """The actor made or submitted the asset: another person has to approve it."""
+
+    code = "four_eyes"
+
+
 class CrossOrigin(CascadeError):
     """A browser sent the request for a page of another site."""
 
@@ -137,6 +147,24 @@ class IdempotencyMismatch(Conflict):
     """The id or Idempotency-Key was used for another request before."""
 
     code = "idempotency_mismatch"
+
+
+class AssetConflict(Conflict):
+    """The asset has another state or version than the action needs."""
+
+    code = "asset_conflict"
+
+
+class AssetProtected(Conflict):
+    """The picture is an asset whose state forbids its deletion."""
+
+    code = "asset_protected"
+
+
+class AssetDamaged(Conflict):
+    """The file of an asset is not the one that was submitted."""
+
+    code = "asset_damaged"
 
 
 class RecordNewer(CascadeError):

@@ -129,6 +129,10 @@ class Settings(SigningSettings, ModelSettings):
     """`package.module:factory` of your own content checker, see docs/access.md."""
     checker_redos: Annotated[int, Field(ge=0, le=20)] = 3
     """How often an image is composed anew if the checker rejects it; then it is refused."""
+    share_approved: bool = True
+    """Every key that may read sees approved and published assets of all keys."""
+    self_approval: bool = False
+    """Let people approve what they made or submitted themselves."""
     prompts_in_files: bool = True
     """Write prompts into picture files; without them, files still hold seeds, ids and the model."""
     model_aliases: str = ""

@@ -11,10 +11,10 @@ import typer
 
 from serve.cli import options
 from serve.cli.output import cell, console, local_time, note, print_json, say, table
+from serve.cli.own_database import own_database
 
 if TYPE_CHECKING:
     from serve.storage.access.credentials import ApiKey, KeyStore
-    from serve.storage.database import Database
 
 _MINUTE = "%Y-%m-%d %H:%M"
 
@@ -29,6 +29,8 @@ class Scope(StrEnum):
 
     CREATE = "create"
     READ = "read"
+    REVIEW = "review"
+    PUBLISH = "publish"
 
 
 Name = Annotated[
@@ -38,7 +40,8 @@ Scopes = Annotated[
     list[Scope] | None,
     typer.Option(
         "--scope",
-        help="create: make, cancel and delete; read: look and share. Both if not given.",
+        help="create: make, cancel and delete; read: look and share (both if none is given); "
+        "review: decide on submitted pictures; publish: publish and archive them.",
         show_default=False,
     ),
 ]
@@ -76,7 +79,7 @@ def create(
     """Make a key and show its secret, this once."""
     from serve.storage.access.credentials import KeyScope
 
-    scopes: list[KeyScope] = [item.value for item in scope or Scope]
+    scopes: list[KeyScope] = [item.value for item in scope or (Scope.CREATE, Scope.READ)]
     scopes += ["admin"] if admin else []
     scopes += ["trusted"] if trusted else []
     with _store() as store:
@@ -129,30 +132,15 @@ def end_links() -> None:
     """End every shared link to a picture, within seconds on a running service; keys stay."""
     from serve.gateway.auth.signed_links import end_all_links
 
-    with _database() as database:
+    with own_database() as database:
         end_all_links(database)
     typer.echo("all links that were made until now have ended")
 
 
 @contextmanager
 def _store() -> Iterator[KeyStore]:
-    with _database() as database:
+    with own_database() as database:
         yield database.keys
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    from serve.local.private_files import private_files
-    from serve.settings import load_settings
-    from serve.storage.database import Database
-
-    database = Database(load_settings().database_url)
-    try:
-        with private_files():
-            database.create_tables()
-            yield database
-    finally:
-        database.close()
 
 
 def _print_table(found: list[ApiKey]) -> None:

@@ -19,6 +19,7 @@ from cascade_core.errors import (
     ModelUnavailable,
     NotReady,
 )
+from serve.cli.audit import audit_app
 from serve.cli.backup import export, import_
 from serve.cli.compare import compare
 from serve.cli.config import config
@@ -129,6 +130,7 @@ app.add_typer(library_app, name="library")
 app.command()(top)
 app.add_typer(keys_app, name="keys")
 app.add_typer(provenance_app, name="provenance")
+app.add_typer(audit_app, name="audit")
 app.command()(config)
 app.command()(models)
 app.command()(doctor)

@@ -32,6 +32,7 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
+from serve.gateway.routes.assets import audit, comments, states
 from serve.gateway.routes.library import boards, bulk, downloads, marks, search
 from serve.gateway.schemas.comparison_examples import comparison_events_example
 from serve.gateway.schemas.examples import (
@@ -66,6 +67,9 @@ ROUTERS = (
     boards.router,
     bulk.router,
     downloads.router,
+    states.router,
+    comments.router,
+    audit.router,
     uploads.router,
     lineage.router,
     openai_router,

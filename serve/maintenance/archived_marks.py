@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,12 +27,13 @@ MarkRow = dict[str, Any]
 
 def marks_of_job(connection: Connection, job_id: str) -> list[MarkRow]:
     """Return the marks and boards of a job's pictures, of those that have some."""
-    names = ("image_id", "index", "star", "rating", "tags")
+    names = ("image_id", "index", "star", "rating", "tags", "state")
     query = select(*(library.c[name] for name in names)).where(library.c.job_id == job_id)
     boards = boards_of(connection, _ALL, [(job_id, 0)])
     noted = []
     for row in connection.execute(query.order_by(library.c.index)).mappings():
-        marks, on_boards = Marks.of(row), boards.get((job_id, row["index"]), [])
+        marks = replace(Marks.of(row), state="")  # the archive's entry of assets has it
+        on_boards = boards.get((job_id, row["index"]), [])
         if marks != Marks() or on_boards:
             noted.append({"id": row["image_id"], **marks.to_json(), "boards": on_boards})
     return noted
@@ -73,5 +75,5 @@ def put_back(connection: Connection, rows: Sequence[MarkRow]) -> None:
     put_on_boards(connection, {row["id"]: row["boards"] for row in rows})
 
 
-def _replaced(noted: Marks, _before: Marks) -> Marks:
-    return noted
+def _replaced(noted: Marks, before: Marks) -> Marks:
+    return replace(noted, state=before.state)

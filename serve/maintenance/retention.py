@@ -10,16 +10,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy import Select, case, delete, func, or_, select, update
 
+from cascade_core.errors import AssetProtected
 from cascade_core.job_states import TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
 from serve.maintenance.thumbnails import make_missing
 from serve.settings import Settings
+from serve.storage.assets.rows import is_protected
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
 from serve.storage.lineage import HAS_OWN_LATENT, needs
@@ -125,26 +128,31 @@ class RetentionWorker:
         ready = select(images.c.id).where(
             images.c.ready_at.is_not(None), images.c.deleted_at.is_(None)
         )
-        count = 0
+        is_kept, count = is_protected(images.c.id), 0
         if (before := self._before(self._settings.keep_days)) is not None:
-            count += self._delete_all_images(ready.where(images.c.ready_at < before))
+            count += self._delete_all_images(ready.where(images.c.ready_at < before, ~is_kept))
         if self._settings.keep_gb > 0:
-            newest_first = (images.c.ready_at.desc(), images.c.id.desc())
+            # Assets count first: nothing that is newer takes their place.
+            order = (case((is_kept, 0), else_=1), images.c.ready_at.desc(), images.c.id.desc())
             size_bytes = images.c.size_bytes + func.coalesce(library.c.thumbnail_bytes, 0)
-            total = func.sum(size_bytes).over(order_by=newest_first)
+            total = func.sum(size_bytes).over(order_by=order)
             of_image = library.c.image_id == images.c.id
             measured = ready.outerjoin_from(images, library, of_image)
             running = measured.add_columns(total.label("total_bytes")).subquery()
             too_much = running.c.total_bytes > round(self._settings.keep_gb * _GB)
-            count += self._delete_all_images(select(running.c.id).where(too_much))
+            kept = is_protected(running.c.id)
+            count += self._delete_all_images(select(running.c.id).where(too_much, ~kept))
         return count
 
     def _delete_all_images(self, query: Select[Any]) -> int:
         with self._database.reading() as connection:
             ids = connection.execute(query).scalars().all()
+        count = 0
         for image_id in ids:
-            self._database.images.delete(image_id)
-        return len(ids)
+            with suppress(AssetProtected):  # it was submitted meanwhile
+                self._database.images.delete(image_id)
+                count += 1
+        return count
 
     def _delete_latents(self) -> int:
         """Delete latents that no picture and no job that may go on needs.

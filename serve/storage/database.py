@@ -7,6 +7,9 @@ from sqlalchemy import delete, insert, select
 from serve.settings import CONNECTIONS
 from serve.storage.access.credentials import KeyStore, SecretStore
 from serve.storage.access.sessions import SessionStore
+from serve.storage.assets.asset_store import AssetStore
+from serve.storage.assets.audit_log import AuditLog
+from serve.storage.assets.comment_store import CommentStore
 from serve.storage.comparisons.comparison_store import ComparisonStore
 from serve.storage.connections import Connections
 from serve.storage.events import EventLog
@@ -30,9 +33,10 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, library, boards, pictures, comparisons, lineage, uploads, deadlines,
-            events, scaled_to_zero, keys, sessions, secrets, preferences, activity: the stores.
-            Their methods block; call them through :meth:`run`. Most are one transaction each.
+        jobs, waiting, images, library, boards, pictures, comparisons, assets, asset_comments,
+            audit, lineage, uploads, deadlines, events, scaled_to_zero, keys, sessions, secrets,
+            preferences, activity: the stores. Their methods block; call them through :meth:`run`.
+            Most are one transaction each.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -44,6 +48,9 @@ class Database(Connections):
         self.boards = BoardStore(self)
         self.pictures = PictureChanges(self)
         self.comparisons = ComparisonStore(self)
+        self.assets = AssetStore(self)
+        self.asset_comments = CommentStore(self)
+        self.audit = AuditLog(self)
         self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

@@ -17,6 +17,7 @@ from cascade_core.handoff import ModelRef
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import LATENT_FIELDS
 from cascade_core.request import GenerationRequest
+from serve.storage.assets.rows import check_deletable, forget_asset
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
@@ -117,13 +118,20 @@ class ImageStore:
         One that has no picture, but perhaps a composition, is there only without ``if_made``.
         A latent stays while another image has it or an open job starts from it; it goes with the
         last of them. Deleting again is no error and covers the same things.
+
+        Raises:
+            AssetProtected: its state as an asset forbids it.
         """
         now = utc_now()
         with self._connections.writing() as connection:
             find = _ready_image if if_made else _image
+            lock = select(images.c.id).where(images.c.id == image_id).with_for_update()
+            connection.execute(lock).first()  # so that its state as an asset stays as it is
             image = find(connection, image_id)
             if image is None:
                 return None
+            check_deletable(connection, image_id)
+            forget_asset(connection, image_id)
             gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
             connection.execute(gone.values(deleted_at=now))
             remove_entry(connection, image.job_id, image.index)

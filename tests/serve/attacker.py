@@ -59,9 +59,13 @@ async def make_things(
     comparison = await client.post("/v1/comparisons", json=both, headers=headers)
     for entry in comparison.json()["entries"]:
         await fake_jobs.run(entry["job"]["id"])
+    comment = await client.post(
+        f"/v1/assets/{image.id}/comments", json={"text": "x"}, headers=headers
+    )
     upload = await client.post("/v1/uploads", files={"file": PICTURE}, headers=headers)
     return {
         "job_id": job_id,
+        "comment_id": comment.json()["id"],
         "upload_id": upload.json()["id"],
         "board_id": board.json()["id"],
         "comparison_id": comparison.json()["id"],
@@ -77,6 +81,11 @@ async def make_things(
 def body_for(method: str, path: str) -> dict[str, Any]:
     if path.endswith(("/continue", "/redo")):
         return {"json": {"indices": [0]}}
+    if path.endswith("/transitions"):
+        ids = {} if "{" in path else {"ids": ["x"]}
+        return {"json": {"action": "submit"} | ids}
+    if "/comments" in path and method in ("POST", "PATCH"):
+        return {"json": {"text": "x"} if method == "POST" else {"resolved": True}}
     if path == "/v1/images/bulk":
         return {"json": {"ids": ["x"], "action": "star"}}
     if path.endswith("/votes"):

@@ -201,6 +201,9 @@ Creator = Annotated[Caller, Depends(_requires("create"))]
 Administrator = Annotated[Caller, Depends(_requires("admin"))]
 """A route with a parameter of this type needs an admin's key."""
 
+Publisher = Annotated[Caller, Depends(_requires("publish"))]
+"""A route with a parameter of this type needs the scope ``publish``."""
+
 Viewer = Annotated[Caller, Depends(_requires_for_user("read"))]
 """Like Reader; ``?user=`` restricts the request to an end user's jobs and images."""
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from cascade_core.errors import Conflict, Gone, NotFound
 from cascade_core.job_states import LIVE_STATES
 from cascade_core.operations.fields import ImageFormat
+from serve.gateway.assets.sight import find_seen_image
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
@@ -94,8 +95,11 @@ async def get_image(
     image_format: FormatQuery = None,
     metadata: MetadataQuery = "all",
 ) -> Response:
-    """Return an image, with its request and ids in its metadata."""
-    image = not_deleted(await find_image(services, caller, image_id))
+    """Return an image, with its request and ids in its metadata.
+
+    A caller gets its own ones, and those of others that it sees as assets.
+    """
+    image = not_deleted(await find_seen_image(services, caller, image_id))
     variant = Variant(image_format or image.format, metadata)
     response = await image_response(services, request, image, variant, OWN_CACHING)
     response.headers["x-latent-id"] = image.latent_id
@@ -125,7 +129,7 @@ async def get_thumbnail(
 
     50 of them count as one request of the key or session.
     """
-    image = not_deleted(await find_image(services, caller, image_id))
+    image = not_deleted(await find_seen_image(services, caller, image_id))
     variant = Variant.thumbnail(int(side_px))
     return await image_response(services, request, image, variant, THUMBNAIL_CACHING)
 
@@ -136,14 +140,15 @@ async def get_thumbnail(
     response_class=Response,
     responses={
         204: {"description": "Deleted", "headers": DEPENDANT_HEADERS},
-        **secured(HTTPStatus.NOT_FOUND),
+        **secured(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     },
 )
 async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> Response:
     """Delete an image with its previews and its latent; deleting it again is no error.
 
     Images made from it stay as they are, and the answer names them. The latent stays while another
-    image shows it with other details, or an open job starts from it.
+    image shows it with other details, or an open job starts from it. 409 `asset_protected` if it is
+    an asset that is submitted, approved, published or archived.
     """
     found = await find_image(services, caller, image_id)
     dependants = await services.database.run(

@@ -11,6 +11,7 @@ from serve.storage.access.credentials import (
     MAX_MODEL_CHARS,
     MAX_MODELS,
     MAX_NAME_CHARS,
+    SCOPES,
     KeyScope,
 )
 
@@ -45,7 +46,7 @@ class NewKeyBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
-    scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=4)]
+    scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=len(SCOPES))]
     requests_per_minute: Annotated[int, Field(ge=0, le=MAX_REQUESTS_PER_MINUTE)] = (
         DEFAULT_REQUESTS_PER_MINUTE
     )

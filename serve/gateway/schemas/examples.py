@@ -19,6 +19,7 @@ from cascade_core.operations.registry import (
     VARY,
     VARY_DETAILS,
 )
+from serve.gateway.schemas.asset_examples import ASSETS
 from serve.gateway.schemas.comparison_examples import comparison_examples
 from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
@@ -73,6 +74,7 @@ _PICTURE_EXAMPLE: dict[str, Any] = {
     "rating": 4,
     "tags": ["shoe", "summer-2026"],
     "boards": [_ID_EXAMPLE],
+    "state": "draft",
 }
 _BOARD_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
@@ -94,6 +96,7 @@ _LIBRARY: dict[str, list[dict[str, Any]]] = {
     ],
     "BulkAnswer": [{"changed": 12, "failed": [], "more": False}],
     "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
+    **ASSETS,
 }
 _KEY_EXAMPLE: dict[str, Any] = {
     "id": "0123456789ab",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from serve.storage.library.marks import MAX_RATING, MAX_TAG_CHARS, MAX_TAGS, Marks, tags_of
+from serve.storage.schema.asset_states import AssetState
 
 Rating = Annotated[int, Field(ge=0, le=MAX_RATING)]
 Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG_CHARS)]
@@ -32,6 +34,7 @@ class LibraryPicture(BaseModel):
     rating: int = Field(description="0: none.")
     tags: list[str]
     boards: list[str] = Field(description="The ids of the boards that it is on.")
+    state: AssetState = Field(description="As an asset; see `GET /v1/assets`.")
 
 
 class ImagePatch(BaseModel):
@@ -47,7 +50,8 @@ class ImagePatch(BaseModel):
 
     def applied_to(self, marks: Marks) -> Marks:
         """Return a picture's marks with these changes."""
-        return Marks(
+        return replace(
+            marks,
             star=marks.star if self.star is None else self.star,
             rating=marks.rating if self.rating is None else self.rating,
             tags=marks.tags if self.tags is None else tuple(self.tags),

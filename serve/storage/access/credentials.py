@@ -24,8 +24,9 @@ from serve.storage.connections import Connections
 from serve.storage.records import iso_utc, utc_now
 from serve.storage.schema.tables import api_keys, server_secrets
 
-KeyScope = Literal["create", "read", "admin", "trusted"]
-"""``admin`` includes all others; ``trusted`` keys act for end users."""
+KeyScope = Literal["create", "read", "admin", "trusted", "review", "publish"]
+"""``admin`` includes all others; ``trusted`` keys act for end users; those with ``review`` decide
+on submitted assets, those with ``publish`` publish and archive them."""
 
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 DEFAULT_REQUESTS_PER_MINUTE = 600

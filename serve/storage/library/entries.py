@@ -12,6 +12,8 @@ from cascade_core.request import GenerationRequest
 from serve.storage.library.marks import Marks
 from serve.storage.library.words import words_of
 from serve.storage.lineage import Viewpoint
+from serve.storage.schema.asset_states import DRAFT
+from serve.storage.schema.asset_tables import assets
 from serve.storage.schema.tables import (
     board_pictures,
     images,
@@ -24,6 +26,7 @@ from serve.storage.schema.tables import (
 _WANTED = (
     *(images.c[name] for name in ("id", "job_id", "index", "seed", "width", "height", "ready_at")),
     *(jobs.c[name] for name in ("owner", "user", "kind", "request")),
+    assets.c.state,
 )
 _IS_MISSING = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
 
@@ -64,7 +67,7 @@ def add_entries(
     words = [
         {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
         for entry in entries
-        for word in sorted(set(entry["words"].split()))
+        for word in sorted({*entry["words"].split(), *Marks(state=entry["state"] or "").words})
     ]
     insert_new(connection, library, entries)
     insert_new(connection, library_words, words)
@@ -91,6 +94,7 @@ def remove_entry(connection: Connection, job_id: str, index: int) -> None:
 
 def _ready() -> Select[Any]:
     query = select(*_WANTED).join(jobs, jobs.c.id == images.c.job_id)
+    query = query.outerjoin(assets, assets.c.image_id == images.c.id)
     return query.where(images.c.ready_at.is_not(None), images.c.deleted_at.is_(None))
 
 
@@ -105,6 +109,7 @@ def _entry(row: RowMapping) -> dict[str, Any]:
         "prompt": prompt,
         "words": " ".join(words_of(prompt)),
         "day": row["ready_at"].date().isoformat(),
+        "state": None if row["state"] == DRAFT else row["state"],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from serve.storage.library.marks import Marks
 from serve.storage.records import iso_utc
+from serve.storage.schema.asset_states import DRAFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +43,5 @@ class LibraryItem:
             "thumb_url": f"/v1/thumbs/{self.id}",
             **self.marks.to_json(),
             "boards": list(self.boards),
+            "state": self.marks.state or DRAFT,
         }

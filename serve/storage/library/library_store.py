@@ -158,7 +158,7 @@ class LibraryStore:
 
 _SHOWN = (
     *(library.c[name] for name in ("job_id", "index", "kind", "prompt", "seed", "width", "height")),
-    *(library.c[name] for name in ("star", "rating", "tags")),
+    *(library.c[name] for name in ("star", "rating", "tags", "state")),
     *(images.c.id, images.c.latent_id, images.c.ready_at.label("created_at")),
 )
 

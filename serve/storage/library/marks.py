@@ -1,4 +1,4 @@
-"""What an owner notes of a picture: a star, a rating and tags.
+"""What is noted of a picture: a star, a rating and tags by its owner, and its state as an asset.
 
 Each of them is a word of the picture in the library, too, with a sign that the words of prompts do
 not have. So they are found as fast as those.
@@ -24,6 +24,11 @@ STAR: Final = "#star"
 
 FULL: Final = "#full"
 """The word of pictures that have as many tags as they may."""
+
+
+def state_word(state: str) -> str:
+    """Return the word of pictures with a state; drafts have none."""
+    return f"#state:{state}"
 
 
 def rating_word(rating: int) -> str:
@@ -64,16 +69,18 @@ def tags_of(texts: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The star, the rating (0: none) and the tags of a picture."""
+    """The star, the rating (0: none), the tags and the state (empty: a draft) of a picture."""
 
     star: bool = False
     rating: int = 0
     tags: tuple[str, ...] = ()
+    state: str = ""
 
     @classmethod
     def of(cls, row: RowMapping) -> Marks:
         """Return the marks in a row of the library."""
-        return cls(bool(row["star"]), row["rating"], tuple((row["tags"] or "").split()))
+        tags = tuple((row["tags"] or "").split())
+        return cls(bool(row["star"]), row["rating"], tags, row["state"] or "")
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -82,6 +89,7 @@ class Marks:
             "star": int(self.star),
             "rating": self.rating,
             "tags": " ".join(self.tags) or None,
+            "state": self.state or None,
         }
 
     @property
@@ -92,6 +100,7 @@ class Marks:
         return (
             rated
             | set(map(tag_word, self.tags))
+            | {state_word(one) for one in (self.state,) if one}
             | {word for word, is_set in signs.items() if is_set}
         )
 

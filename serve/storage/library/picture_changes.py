@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from serve.storage.connections import Connections
 from serve.storage.library.actions import Action
@@ -15,12 +15,15 @@ from serve.storage.library.entries import add_entries, unentered
 from serve.storage.library.query import LibraryQuery
 from serve.storage.library.search import search, seen
 from serve.storage.lineage import Viewpoint
+from serve.storage.schema.asset_states import PROTECTED
 from serve.storage.schema.tables import library
 
 MAX_PICTURES: Final = 500
 """Of one call."""
 _BATCH = 100
 """Pictures of one transaction: a few milliseconds, in which jobs wait to write."""
+IS_PROTECTED: Final = func.coalesce(library.c.state, "").in_(sorted(PROTECTED))
+"""The condition of pictures that cannot be deleted, as they are assets."""
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -64,6 +67,29 @@ class PictureChanges:
         """Return the ids of the newest pictures that a search finds."""
         with self._connections.reading() as connection:
             return _found(connection, viewpoint, query, limit)
+
+    def deletable(
+        self, viewpoint: Viewpoint, image_ids: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Return those of some pictures that are seen, and those of these that are protected."""
+        known = self.seen_ids(viewpoint, image_ids)
+        protected = select(library.c.image_id).where(library.c.image_id.in_(known), IS_PROTECTED)
+        with self._connections.reading() as connection:
+            kept = set(_scalars(connection, protected))
+        return [one for one in known if one not in kept], sorted(kept)
+
+    def deletable_found(
+        self, viewpoint: Viewpoint, query: LibraryQuery, limit: int
+    ) -> tuple[list[str], list[str]]:
+        """Return the newest pictures that a search finds and that are not protected.
+
+        If these are all of them, those that are protected come second.
+        """
+        with self._connections.reading() as connection:
+            found = _found(connection, viewpoint, query, limit, ~IS_PROTECTED)
+            if len(found) == limit:
+                return found, []
+            return found, _found(connection, viewpoint, query, limit, IS_PROTECTED)
 
     def change(self, viewpoint: Viewpoint, image_ids: Sequence[str], action: Action) -> Outcome:
         """Do something with the pictures of some ids."""

@@ -4,7 +4,7 @@ red heart            pictures whose prompts have both words
 "red heart"          one after the other
 -blue  car*          without a word; with a word that begins so
 kind:vary  seed:7  size:1024x768  before:2026-12-01  after:2026-11-01
-star:yes  rating:>=3  tag:shoe  -tag:draft  board:01JX...
+star:yes  rating:>=3  tag:shoe  -tag:old  state:approved  board:01JX...
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from typing import Any, Final
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.operations.registry import OPERATIONS
-from serve.storage.library.marks import MAX_RATING, STAR, rating_word, tag_of, tag_word
+from serve.storage.library.marks import (
+    MAX_RATING,
+    STAR,
+    rating_word,
+    state_word,
+    tag_of,
+    tag_word,
+)
 from serve.storage.library.words import words_of
+from serve.storage.schema.asset_states import DRAFT, STATES
 
 MAX_QUERY_CHARS: Final = 500
 MAX_TERMS: Final = 20
@@ -191,6 +199,14 @@ def _no_tag(value: str) -> Words:
     return unwanted, wanted
 
 
+def _state(value: str) -> Words:
+    if value not in STATES:
+        raise InvalidRequest(f"q: state: is one of {', '.join(STATES)}", "q")
+    if value == DRAFT:
+        return [], [state_word(one) for one in STATES if one != DRAFT]
+    return [state_word(value)], []
+
+
 def _board(value: str) -> str:
     if not _BOARD.fullmatch(value):
         raise InvalidRequest("q: board: takes the id of a board", "q")
@@ -202,4 +218,5 @@ _MARKS: Final[dict[str, Callable[[str], Words]]] = {
     "rating": _rating,
     "tag": _tag,
     "-tag": _no_tag,
+    "state": _state,
 }

@@ -142,6 +142,7 @@ library = Table(
     Column("star", Integer, nullable=False, server_default="0"),
     Column("rating", Integer, nullable=False, server_default="0"),
     Column("tags", Text),
+    Column("state", String(16)),
     Index("library_by_image", "image_id", unique=True),
     Index("library_by_owner", "owner", "user", "job_id", "index"),
     Index("library_by_day", "owner", "user", "day"),

@@ -33,6 +33,7 @@ WITHOUT_VALUES = {
     *(("get", path) for path in ("/healthz", "/readyz", "/v1/status", "/v1/models")),
     *(("get", path) for path in ("/v1/models/{model_id}", "/v1/keys", "/v1/me", "/v1/sessions")),
     *(("delete", path) for path in ("/v1/keys/{key_id}", "/v1/sessions/{session_id}")),
+    ("delete", "/v1/assets/{image_id}"),
 }
 CHECKS = [
     not_a_server_error,
@@ -108,6 +109,8 @@ def real_ids(server: Server) -> dict[str, str]:
     board = httpx.post(f"{server.url}/v1/boards", json={"title": "x"}, timeout=HANG_S)
     ids = {name: image[name] for name in ("image_id", "latent_id")}
     ids["board_id"] = board.json()["id"]
+    comments = f"{server.url}/v1/assets/{image['image_id']}/comments"
+    ids["comment_id"] = httpx.post(comments, json={"text": "x"}, timeout=HANG_S).json()["id"]
     both = {"prompt": "x", "settings": [{"steps": 1}, {"steps": 2}]}
     comparison = httpx.post(f"{server.url}/v1/comparisons", json=both, timeout=HANG_S)
     ids["comparison_id"] = comparison.json()["id"]

@@ -68,6 +68,8 @@ BYTES = {
     ("GET", "/v1/images/{image_id}"),
     ("GET", "/v1/thumbs/{image_id}"),
     ("GET", "/v1/library/zip"),
+    ("POST", "/v1/assets/{image_id}/transitions"),
+    ("DELETE", "/v1/assets/{image_id}"),
     ("DELETE", "/v1/images/{image_id}"),
     ("GET", "/v1/latents/{latent_id}"),
     ("DELETE", "/v1/latents/{latent_id}"),

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from cascade_core.errors import NotFound
+from cascade_core.errors import Conflict, NotFound
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id
@@ -109,4 +109,4 @@ async def _change(
     await find_board(services, caller, board_id)
     change, wanted = services.database.pictures.change, action(board_id)
     outcome = await services.database.run(change, caller.viewpoint, body.ids, wanted)
-    return bulk_answer(outcome, wanted.reason)
+    return bulk_answer(outcome, Conflict(wanted.reason))

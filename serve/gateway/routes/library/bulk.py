@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from cascade_core.errors import InvalidRequest
+from cascade_core.errors import AssetProtected, Conflict, InvalidRequest
 from serve.gateway.auth.permissions import Caller, Editor
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.openapi import new_router, secured
@@ -31,6 +31,7 @@ from serve.storage.library.query import LibraryQuery
 
 _DELETED_AT_ONCE: Final = 4
 """Each of them needs a connection to the database."""
+_KEPT: Final = "it is an asset that is submitted, approved, published or archived"
 _PLAIN: Final[dict[str, Callable[[], Action]]] = {"star": starring, "unstar": unstarring}
 _BY_TAG: Final[dict[str, Callable[[str], Action]]] = {"tag": tagging, "untag": untagging}
 _BY_BOARD: Final[dict[str, Callable[[str], Action]]] = {
@@ -59,14 +60,14 @@ async def change_images(services: ServicesDep, caller: Editor, body: BulkBody) -
         _check_no_value(body)
         if body.q and query == LibraryQuery():
             raise InvalidRequest("q has no word to search for, and would delete all images", "q")
-        return bulk_answer(await _delete(services, caller, body, query))
+        return bulk_answer(await _delete(services, caller, body, query), AssetProtected(_KEPT))
     action = await _action(services, caller, body)
     pictures, viewpoint = services.database.pictures, caller.viewpoint
     if query is not None:
         outcome = await services.database.run(pictures.change_found, viewpoint, query, action)
     else:
         outcome = await services.database.run(pictures.change, viewpoint, body.ids or (), action)
-    return bulk_answer(outcome, action.reason)
+    return bulk_answer(outcome, Conflict(action.reason))
 
 
 async def _delete(
@@ -75,16 +76,16 @@ async def _delete(
     """Delete pictures, each as if it were deleted alone."""
     pictures, viewpoint, asked = services.database.pictures, caller.viewpoint, body.ids or []
     if query is not None:
-        find, most = pictures.found_ids, MAX_PICTURES + 1
-        found = await services.database.run(find, viewpoint, query, most)
+        find, most = pictures.deletable_found, MAX_PICTURES + 1
+        found, kept = await services.database.run(find, viewpoint, query, most)
     else:
-        found = await services.database.run(pictures.seen_ids, viewpoint, asked)
+        found, kept = await services.database.run(pictures.deletable, viewpoint, asked)
     ids, deleted = found[:MAX_PICTURES], 0
     for start in range(0, len(ids), _DELETED_AT_ONCE):
         some = ids[start : start + _DELETED_AT_ONCE]
         deleted += sum(await asyncio.gather(*(delete_with_files(services, one) for one in some)))
-    missing = sorted(set(asked) - set(ids))
-    return Outcome(deleted, missing, has_more=len(found) > MAX_PICTURES)
+    missing = sorted(set(asked) - set(ids) - set(kept))
+    return Outcome(deleted, missing, kept, has_more=len(found) > MAX_PICTURES)
 
 
 async def _action(services: Services, caller: Caller, body: BulkBody) -> Action:

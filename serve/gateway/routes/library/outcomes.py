@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from cascade_core.errors import CascadeError, Conflict, NotFound
+from cascade_core.errors import CascadeError, NotFound
 from serve.gateway.schemas.boards import BulkAnswer, Failure
 from serve.storage.library.picture_changes import Outcome
 
 
-def bulk_answer(outcome: Outcome, reason: str = "") -> BulkAnswer:
+def bulk_answer(outcome: Outcome, impossible: CascadeError) -> BulkAnswer:
     """Return the answer to a change of many pictures.
 
     Args:
         outcome: what became of them.
-        reason: why some could not be changed.
+        impossible: the error of those that could not be changed.
     """
-    missing, conflict = NotFound("there is no such image"), Conflict(reason)
+    missing = NotFound("there is no such image")
     return BulkAnswer(
         changed=outcome.changed,
         failed=[
             *(_failure(image_id, missing) for image_id in outcome.missing_ids),
-            *(_failure(image_id, conflict) for image_id in outcome.impossible_ids),
+            *(_failure(image_id, impossible) for image_id in outcome.impossible_ids),
         ],
         more=outcome.has_more,
     )

@@ -25,7 +25,8 @@ SearchQuery = Annotated[
     str,
     Query(
         description='Words, `"phrases"`, `-excluded`, `begin*`; `kind:`, `seed:`, `size:512x512`, '
-        "`after:2026-01-31`, `before:`, `star:yes`, `rating:>=3`, `tag:`, `-tag:`, `board:ID`. "
+        "`after:2026-01-31`, `before:`, `star:yes`, `rating:>=3`, `tag:`, `-tag:`, "
+        "`state:approved`, `board:ID`. "
         "All must hold."
     ),
 ]

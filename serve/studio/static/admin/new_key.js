@@ -9,7 +9,7 @@ import { Dialog } from "../parts/dialog.js";
 import { Switch, TextField } from "../parts/field.js";
 import { shownKey } from "./shown_key.js";
 
-const SCOPES = ["read", "create", "trusted", "admin"];
+const SCOPES = ["read", "create", "review", "publish", "trusted", "admin"];
 const LIMIT = 600;
 const SIGN_IN_TRIES = 4;
 const SIGN_IN_PAUSE_MS = 1000;

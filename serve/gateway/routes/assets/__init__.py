@@ -1,0 +1,1 @@
+"""The routes of assets: their states, their comments, and the audit log."""

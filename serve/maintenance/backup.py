@@ -1,10 +1,11 @@
 """Exports jobs, images and latents to an archive, and imports them from one.
 
 The first entry of an archive is ``cascade.json``, which states the format; ``cascade_boards.json``
-and ``cascade_comparisons.json`` follow. For each ended job, the next entries are the bytes of its
-images and latents, and of the previews of its compositions, named ``jobs/<job id>/<key in the blob
-store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in
-picture files stay valid.
+and ``cascade_comparisons.json`` follow, and the audit log in ``cascade_audit_000001.json`` and
+further ones. For each ended job, the next entries are the bytes of its images and latents, and of
+the previews of its compositions, named ``jobs/<job id>/<key in the blob store>``, followed by
+``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in picture files stay
+valid.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from cascade_core.request import GenerationRequest
 from serve.maintenance.archive import Write
 from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
+from serve.maintenance.archived_assets import assets_of_job, checked_assets, insert_assets
+from serve.maintenance.archived_audit import audit_pages, events_from, insert_events
 from serve.maintenance.archived_boards import all_boards, boards_from, insert_boards
 from serve.maintenance.archived_comparisons import (
     all_comparisons,
@@ -54,6 +57,8 @@ _COMPARISONS_ENTRY = "cascade_comparisons.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
 _MARKS = "marks"
 """Beside the tables: what is noted of the pictures, left out where nothing is."""
+_AUDIT_ENTRY = "cascade_audit_{:06}.json"
+_AUDIT_NAME = re.compile(r"cascade_audit_\d{6}\.json")
 _PAGE = 100
 _BLOB_NAME = re.compile(
     rf"jobs/(?P<job_id>{ID})/(?P<key>images/{ID}\.(?P<format>{'|'.join(FORMATS)})"
@@ -86,6 +91,8 @@ class BackupReport:
         known_jobs: number of archived jobs that the database held before.
         size_bytes: total size of the files.
         missing: keys that the database records but the store does not hold.
+        apart: chains of the audit log that went another way here; their events in the archive
+            were left out from there on.
     """
 
     jobs: int = 0
@@ -93,6 +100,7 @@ class BackupReport:
     known_jobs: int = 0
     size_bytes: int = 0
     missing: list[str] = field(default_factory=list)
+    apart: set[str] = field(default_factory=set)
 
 
 async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> BackupReport:
@@ -106,6 +114,8 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
     with database.reading() as connection:
         write(_BOARDS_ENTRY, _to_json(all_boards(connection)))
         write(_COMPARISONS_ENTRY, _to_json(all_comparisons(connection)))
+    for number, events in enumerate(audit_pages(database), 1):
+        write(_AUDIT_ENTRY.format(number), _to_json(events))
     for rows in _ended_jobs(database):
         folder = f"jobs/{rows['job'][0]['id']}"
         for key in _keys(rows):
@@ -144,10 +154,12 @@ async def import_jobs(
         if name == _FORMAT_ENTRY:
             _check_format(data)
             is_ours = True
-        elif (blob or rows or name in _TABLE_ENTRIES) and not is_ours:
+        elif is_entry(name) and not is_ours:
             break
         elif name in _TABLE_ENTRIES:
             _insert_entry(database, name, data)
+        elif _AUDIT_NAME.fullmatch(name):
+            moved.apart |= _insert_events(database, name, data)
         elif rows:
             if _insert(database, _from_json(name, rows["job_id"], data, models), name):
                 moved.jobs += 1
@@ -170,8 +182,8 @@ async def import_jobs(
 
 def is_entry(name: str) -> bool:
     """Return True if a name is one of an archive's entries."""
-    is_file = _BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name)
-    return name == _FORMAT_ENTRY or name in _TABLE_ENTRIES or bool(is_file)
+    is_file = any(one.fullmatch(name) for one in (_BLOB_NAME, _ROWS_NAME, _AUDIT_NAME))
+    return name == _FORMAT_ENTRY or name in _TABLE_ENTRIES or is_file
 
 
 def _insert_entry(database: Database, name: str, data: bytes) -> None:
@@ -183,6 +195,15 @@ def _insert_entry(database: Database, name: str, data: bytes) -> None:
         raise _damaged(name) from error
     with database.writing() as connection:
         insert_rows(connection, rows)
+
+
+def _insert_events(database: Database, name: str, data: bytes) -> set[str]:
+    try:
+        events = events_from(data)
+    except _DAMAGE as error:
+        raise _damaged(name) from error
+    with database.writing() as connection:
+        return insert_events(connection, events)
 
 
 def _ended_jobs(database: Database) -> Iterator[Rows]:
@@ -199,14 +220,14 @@ def _ended_jobs(database: Database) -> Iterator[Rows]:
 
 
 def _rows_of(connection: Connection, job_id: str) -> Rows:
-    rows = {}
+    rows: Rows = {}
     for name, table in _TABLES.items():
         column = table.c.id if table is jobs else table.c.job_id
         query = select(table).where(column == job_id).order_by(table.c.id)
         rows[name] = [to_archive(row) for row in connection.execute(query).mappings()]
     if marks := marks_of_job(connection, job_id):
         rows[_MARKS] = marks
-    return rows
+    return rows | assets_of_job(connection, job_id)
 
 
 def _keys(rows: Rows) -> list[str]:
@@ -238,6 +259,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
         # Only the last event, which ends a stream; earlier events are not archived.
         job = load_resting_job(connection, job_row["id"])
         append_event(connection, job.id, job.state, last_event_data(job))
+        insert_assets(connection, rows)  # before the library, which takes their states
         if rows[_MARKS]:
             put_back(connection, rows[_MARKS])
     return True
@@ -274,6 +296,7 @@ def _from_json(name: str, job_id: str, data: bytes, models: Models) -> Rows:
         }
         rows[_MARKS] = checked_marks(body.get(_MARKS), rows["images"])
         check_rows(rows, job_id)
+        rows |= checked_assets(body, rows["images"])
         _plan(rows, models)
     except _DAMAGE as error:
         raise _damaged(name) from error

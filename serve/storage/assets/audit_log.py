@@ -155,7 +155,7 @@ def append(
 
     Transactions that append take turns, so call this last.
     """
-    hold_lock(connection, _LOCK)
+    hold_log(connection)
     chain = _own_chain(connection)
     newest = select(audit_events.c.number, audit_events.c.hash).where(audit_events.c.chain == chain)
     last = connection.execute(newest.order_by(audit_events.c.number.desc()).limit(1)).first()
@@ -178,6 +178,11 @@ def append(
         place = {"chain": chain, "number": number}
         connection.execute(insert(audit_notes).values(**place, image_id=image_id, text=note))
     return str(values["hash"])
+
+
+def hold_log(connection: Connection) -> None:
+    """Let no other transaction append until this one ends."""
+    hold_lock(connection, _LOCK)
 
 
 def erase_notes(connection: Connection, image_id: str) -> None:

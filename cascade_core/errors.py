@@ -205,7 +205,7 @@ class ModerationFailed(CascadeError):
 
 
 class ProvenanceFailed(CascadeError):
-    """A picture could not be signed; where pictures are signed, none is kept unsigned."""
+    """A picture could not be signed; where pictures are signed, none is kept or sent unsigned."""
 
     code = "provenance_failed"
     retryable = True

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -182,6 +182,12 @@ def check_image(data: bytes, image_format: ImageFormat) -> None:
     with _opened(data) as image:
         if image.format != image_format.upper():
             raise InvalidRequest(f"the image must be a {image_format.upper()} file", "image")
+
+
+def format_of(data: bytes) -> ImageFormat:
+    """Return the format of a file; raises as :func:`read_info`."""
+    with _opened(data) as image:
+        return cast(ImageFormat, (image.format or "").lower())
 
 
 def convert_image(

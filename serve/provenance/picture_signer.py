@@ -132,7 +132,8 @@ class PictureSigner:
                 builder.sign(self._signer, picture.media_type, BytesIO(picture.data), signed)
         except self._c2pa.C2paError as error:
             logger.exception("a picture could not be signed")
-            raise ProvenanceFailed("the picture could not be signed; it was not kept") from error
+            message = "the picture could not be signed, so it is not kept or sent"
+            raise ProvenanceFailed(message) from error
         return signed.getvalue()
 
     def _count_manifests(self, picture: PictureFile) -> int:

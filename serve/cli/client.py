@@ -121,7 +121,7 @@ class ServiceClient:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job."""
-        return self._json("GET", f"/v1/jobs/{_segment(job_id)}")
+        return self._json("GET", f"/v1/jobs/{path_segment(job_id)}")
 
     def jobs(self, state: str | None, limit: int) -> list[dict[str, Any]]:
         """Return the newest jobs, at most ``limit``."""
@@ -137,7 +137,7 @@ class ServiceClient:
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job and return it; one that has ended stays as it is."""
         try:
-            self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")
+            self._send("DELETE", f"/v1/jobs/{path_segment(job_id)}")
         except ApiError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
@@ -145,11 +145,11 @@ class ServiceClient:
 
     def continue_job(self, job_id: str, body: dict[str, object]) -> dict[str, Any]:
         """Finish chosen images of a job that waits, and return the job."""
-        return self._json("POST", f"/v1/jobs/{_segment(job_id)}/continue", json=body)
+        return self._json("POST", f"/v1/jobs/{path_segment(job_id)}/continue", json=body)
 
     def redo_job(self, job_id: str, indices: list[int]) -> dict[str, Any]:
         """Have images of a job that waits composed anew, and return the job."""
-        url, body = f"/v1/jobs/{_segment(job_id)}/redo", {"indices": indices}
+        url, body = f"/v1/jobs/{path_segment(job_id)}/redo", {"indices": indices}
         return self._json("POST", url, json=body)
 
     def upload(self, name: str, data: bytes) -> str:
@@ -162,13 +162,13 @@ class ServiceClient:
 
     def image(self, image_id: str) -> ImageFile:
         """Return a picture's original bytes."""
-        answer = self._send("GET", f"/v1/images/{_segment(image_id)}")
+        answer = self._send("GET", f"/v1/images/{path_segment(image_id)}")
         return ImageFile(answer.content, answer.headers.get("content-type", ""))
 
     def latent_of_image(self, image_id: str) -> str | None:
         """Return the latent a picture was decoded from; None if there is no such picture."""
         try:
-            with self._stream(f"/v1/images/{_segment(image_id)}") as answer:
+            with self._stream(f"/v1/images/{path_segment(image_id)}") as answer:
                 latent_id: str | None = answer.headers.get("x-latent-id")
                 return latent_id
         except ApiError as error:
@@ -182,7 +182,7 @@ class ServiceClient:
 
     def comparison(self, comparison_id: str) -> dict[str, Any]:
         """Return a comparison."""
-        return self._json("GET", f"/v1/comparisons/{_segment(comparison_id)}")
+        return self._json("GET", f"/v1/comparisons/{path_segment(comparison_id)}")
 
     def models(self) -> dict[str, Any]:
         """Return the descriptions of the service's models, the default first."""
@@ -248,7 +248,7 @@ class ServiceClient:
         Raises:
             StreamBroken: the connection broke or fell silent.
         """
-        path = f"/v1/jobs/{_segment(job_id)}/events"
+        path = f"/v1/jobs/{path_segment(job_id)}/events"
         try:
             with self._stream(path, stream_headers(last_event_id)) as answer:
                 for event in httpx_sse.EventSource(answer).iter_sse():
@@ -349,7 +349,7 @@ def _found(models: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
     return found
 
 
-def _segment(value: str) -> str:
+def path_segment(value: str) -> str:
     """Return an id as a part of a path; refuse what would reach another route."""
     if not is_id(value):
         raise CliError(f"{value!r} is not an id")

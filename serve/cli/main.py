@@ -19,6 +19,7 @@ from cascade_core.errors import (
     ModelUnavailable,
     NotReady,
 )
+from serve.cli.assets import assets_app
 from serve.cli.audit import audit_app
 from serve.cli.backup import export, import_
 from serve.cli.compare import compare
@@ -127,6 +128,7 @@ app.command()(series)
 app.command()(compare)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(library_app, name="library")
+app.add_typer(assets_app, name="assets")
 app.command()(top)
 app.add_typer(keys_app, name="keys")
 app.add_typer(provenance_app, name="provenance")

@@ -12,7 +12,16 @@ PICTURE_SUFFIXES: Final = (".png", ".webp", ".jpg", ".jpeg")
 
 
 def latent_in_file(path: Path) -> str | None:
-    """Return the latent id in a picture's metadata; None if ``path`` names no picture file.
+    """Return the latent id in a picture's metadata, as :func:`id_in_file`."""
+    return id_in_file(path, "latent_id")
+
+
+def id_in_file(path: Path, name: str) -> str | None:
+    """Return an id in a picture's metadata; None if ``path`` names no picture file.
+
+    Args:
+        path: perhaps of a picture file.
+        name: ``image_id`` or ``latent_id``.
 
     Raises:
         CliError: it names a picture file that this service did not make.
@@ -27,7 +36,8 @@ def latent_in_file(path: Path) -> str | None:
         raise CliError(f"cannot read {path}: {error.strerror}") from error
     except CascadeError as error:
         raise CliError(f"cannot read {path}: {error}") from error
-    latent_id = info.get("latent_id") if info else None
-    if not isinstance(latent_id, str):
-        raise CliError(f"{path} carries no latent id", remedy="give the image id instead")
-    return latent_id
+    found = info.get(name) if info else None
+    if not isinstance(found, str):
+        what = name.replace("_", " ")
+        raise CliError(f"{path} carries no {what}", remedy="give the image id instead")
+    return found

@@ -13,10 +13,20 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from serve.cli import checks
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
+from serve.moderation.moderator import Moderator
+from serve.settings import Settings
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
 from tests.limits import HANG_S
+from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService, build_app
+from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import served
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,8 +54,39 @@ def cascade(service: ScriptedService) -> Cascade:
 
 
 @pytest.fixture
+def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
+    """A stand-in that brings every job to its good end at once."""
+    settings = Settings(data_dir=tmp_path / "data")
+    database = Database(with_tables(settings.database_url))
+    fake_jobs = FakeJobsClient(
+        database, BlobStore(settings.blob_url), open_checkpoint(ModelSource())
+    )
+    fake_jobs.on_submit = fake_jobs.run
+    yield fake_jobs
+    database.close()
+
+
+@pytest.fixture
+def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
+    """The gateway around the stand-in."""
+    settings = Settings(data_dir=tmp_path / "data")
+    checkpoint = open_checkpoint(ModelSource())
+    moderator = Moderator([], lambda *_: None)
+    return create_app(
+        Services(
+            settings=settings,
+            database=fake_jobs.database,
+            blobs=fake_jobs.blobs,
+            models=served(checkpoint=checkpoint),
+            jobs=fake_jobs,
+            moderator=moderator,
+        )
+    )
+
+
+@pytest.fixture
 def cascade_at_gateway(gateway_app: FastAPI) -> Iterator[Cascade]:
-    """The command line, pointed at the gateway that the test module defines."""
+    """The command line, pointed at the gateway."""
     with _serving(gateway_app) as url:
         yield Cascade(url)
 

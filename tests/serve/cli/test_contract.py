@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,10 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
-from serve.gateway.application import create_app
-from serve.gateway.dependencies import Services
-from serve.moderation.moderator import Moderator
-from serve.settings import Settings
-from serve.storage.blobs.blob_store import BlobStore
-from serve.storage.database import Database
-from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.fake_jobs_client import FakeJobsClient
-from tests.serve.served import WITHOUT_LATENTS, serve_instead, served
-
-
-@pytest.fixture
-def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
-    """A stand-in that brings every job to its good end at once."""
-    settings = Settings(data_dir=tmp_path / "data")
-    database = Database(with_tables(settings.database_url))
-    fake_jobs = FakeJobsClient(
-        database, BlobStore(settings.blob_url), open_checkpoint(ModelSource())
-    )
-    fake_jobs.on_submit = fake_jobs.run
-    yield fake_jobs
-    database.close()
-
-
-@pytest.fixture
-def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
-    """The gateway around the stand-in."""
-    settings = Settings(data_dir=tmp_path / "data")
-    checkpoint = open_checkpoint(ModelSource())
-    moderator = Moderator([], lambda *_: None)
-    return create_app(
-        Services(
-            settings=settings,
-            database=fake_jobs.database,
-            blobs=fake_jobs.blobs,
-            models=served(checkpoint=checkpoint),
-            jobs=fake_jobs,
-            moderator=moderator,
-        )
-    )
+from tests.serve.served import WITHOUT_LATENTS, serve_instead
 
 
 def _generate(cascade: Cascade, out: Path, *more: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.gateway.resolution import model_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
+from serve.provenance.picture_signer import load_signer
+from serve.provenance.statements import Absence, ModelPassport, Origin, PictureFile
 from serve.served_models import Models, OpenModel, choose_models, open_models
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
@@ -83,6 +85,9 @@ class _InProcessRun:
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
         self._prompts_in_files = settings.prompts_in_files
+        self._signer = load_signer(settings)
+        names = checkpoint.id, checkpoint.revision, checkpoint.fingerprint, checkpoint.licence
+        self._passport = ModelPassport(*names)
         self._out = out
         self._latent = latent
         self._id = str(ULID())
@@ -136,7 +141,8 @@ class _InProcessRun:
             has_texts=self._prompts_in_files,
         )
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
-        write_whole(file, encode_image(result.pixels_hwc, request.format, info))
+        data = encode_image(result.pixels_hwc, request.format, info)
+        write_whole(file, self._signed(data, request))
         self.files.append(file)
         for stage in self._route:
             self._cost[stage.cost_key] += result.seconds[stage.name]
@@ -152,6 +158,14 @@ class _InProcessRun:
                 "derived_from": source and source | {"image_id": None},
             }
         )
+
+    def _signed(self, data: bytes, request: GenerationRequest) -> bytes:
+        if self._signer is None:
+            return data
+        # A saved latent does not tell which picture was made of it.
+        source: Absence | None = None if self._latent is None else "unreadable"
+        origin = Origin(self._passport, request.operation.image_kind, source)
+        return self._signer.sign_new(PictureFile(data, request.format), origin)
 
 
 def _models(settings: Settings) -> Models:

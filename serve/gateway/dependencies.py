@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -18,6 +19,8 @@ from serve.gateway.limits import OwnerTurns, SharedImageLimiter, SignInLimiter, 
 from serve.gateway.readiness import Readiness
 from serve.gateway.waiting_clients import WaitingClients
 from serve.moderation.moderator import Moderator
+from serve.provenance.picture_signer import PictureSigner
+from serve.provenance.renditions import convert_signed
 from serve.served_models import Models
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -38,6 +41,7 @@ class Services:
         models: that make the images.
         jobs: reaches the process that runs jobs.
         moderator: asks the checkers about requests.
+        signer: signs converted pictures; None: pictures are not signed.
         knows_clients: requests come from the client's own address, not from a proxy's.
         keep_alive_s: seconds between comments that keep idle event streams open; a stream outlives
             its revoked key by no more than this.
@@ -52,6 +56,7 @@ class Services:
         models: Models,
         jobs: JobsClient,
         moderator: Moderator,
+        signer: PictureSigner | None = None,
         knows_clients: bool = True,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
@@ -63,7 +68,9 @@ class Services:
         self.moderator = moderator
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
-        self.conversions = Conversions()
+        self.signer = signer
+        convert = partial(convert_signed, signer)
+        self.conversions = Conversions(convert=convert, signs=signer is not None)
         # A gallery asks for a screen of them at once.
         self.thumbnails = Conversions(threads=1, max_conversions=MAX_THUMBNAILS)
         # One at a time: the largest picture needs hundreds of megabytes while it is decoded.

@@ -12,6 +12,7 @@ from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.gateway.ray_jobs_client import RayJobsClient
 from serve.moderation.moderator import Moderator, load_checkers
+from serve.provenance.picture_signer import load_signer
 from serve.proxies import haproxy
 from serve.served_models import ServedModel, open_models
 from serve.settings import Settings
@@ -47,6 +48,7 @@ class Gateway:
             models=opened,
             jobs=RayJobsClient(jobs),
             moderator=Moderator(load_checkers(settings, opened), RefusalMetrics().refused),
+            signer=load_signer(settings),
             knows_clients=not haproxy.is_on(),
         )
 

@@ -258,6 +258,7 @@ def services(
         models=served(checkpoint=checkpoint),
         jobs=fake_jobs,
         moderator=moderator,
+        signer=fake_jobs.signer,
         keep_alive_s=KEEP_ALIVE_S,
     )
     services.event_hub = EventHub(database, poll_s=0.01)  # nothing tells it of new events

@@ -19,6 +19,8 @@ from cascade_core.images.pixels import Rgb
 from cascade_core.job_states import LIVE_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.gateway.jobs_client import ReplicaCount
+from serve.provenance.picture_signer import PictureSigner
+from serve.provenance.statements import ModelPassport, Origin, PictureFile
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -64,6 +66,7 @@ class FakeJobsClient:
     """Stands for the process that runs jobs: tests move each job on by hand."""
 
     def __init__(self, database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> None:
+        self.signer: PictureSigner | None = None
         self.database = database
         self.blobs = blobs
         self.model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
@@ -168,6 +171,9 @@ class FakeJobsClient:
             )
         info = ImageInfo(image.id, image.latent_id, job.request.for_image(index), self.model)
         data = encode_image(pixels(job.request), job.request.format, info)
+        if self.signer is not None:
+            origin = Origin(ModelPassport("demo", "r1", "f1", "Apache-2.0"), job.request.kind)
+            data = self.signer.sign_new(PictureFile(data, job.request.format), origin)
         await self.blobs.put(image_key(image.id, job.request.format), data)
         self.database.images.save(image.id, len(data), "a")
 

@@ -17,7 +17,6 @@ from cascade_core.errors import (
     WaitTooLong,
 )
 from cascade_core.errors import from_dict as error_from_dict
-from cascade_core.images.image_files import convert_image
 from cascade_core.operations.fields import ImageFormat, check_side
 from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from cascade_core.request import GenerationRequest
@@ -163,7 +162,10 @@ async def images_answer(services: Services, job: Job, output: Output) -> ImagesA
 async def image_b64(
     services: Services, image_id: str, request: GenerationRequest, output: Output
 ) -> str:
-    """Return a stored image in the client's form, in Base64; raises what the store raises."""
+    """Return a stored image in the client's form, in Base64.
+
+    Raises what the store raises, and `ProvenanceFailed`.
+    """
     try:
         data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
     except Gone as error:
@@ -171,12 +173,13 @@ async def image_b64(
         if image is not None and image.deleted_at is not None:
             raise Gone("this image was deleted") from error
         raise
-    return await services.conversions.run(_as_b64, data, output)
-
-
-def _as_b64(data: bytes, output: Output) -> str:
     quality = None if output.image_format == "png" else output.quality
-    return base64.b64encode(convert_image(data, output.image_format, quality)).decode()
+    conversions = services.conversions
+
+    def as_b64() -> str:
+        return base64.b64encode(conversions.convert(data, output.image_format, quality)).decode()
+
+    return await conversions.run(as_b64)
 
 
 def _sides(size: str, max_side_px: int) -> dict[str, int]:

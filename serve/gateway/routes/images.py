@@ -262,10 +262,13 @@ async def image_response(
     Raises:
         NotReady: too many conversions are waiting, or the store does not answer.
         Gone: the file was lost.
+        ProvenanceFailed: a copy could not be signed.
     """
-    # The bytes under an id never change.
-    size = "" if variant.side_px is None else f".{variant.side_px}"
-    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}{size}"'
+    # The bytes under an id never change, but a copy is another one once copies are signed.
+    form = "" if variant.side_px is None else f".{variant.side_px}"
+    if variant.side_px is None and variant != Variant(image.format) and services.conversions.signs:
+        form = ".signed"
+    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}{form}"'
     headers = {"etag": etag, **caching}
     if _has_already(request, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

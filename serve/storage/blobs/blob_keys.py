@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import get_args
 
 from cascade_core.errors import InvalidRequest
@@ -30,10 +31,13 @@ def upload_key(upload_id: str) -> str:
     return f"uploads/{_part('upload_id', upload_id)}.png"
 
 
-def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
+def image_key(
+    image_id: str, image_format: str, *, has_metadata: bool = True, is_signed_copy: bool = False
+) -> str:
     """Return the key of an image, or of its copy in another format or without metadata."""
-    name = _part("image_id", image_id) + ("" if has_metadata else f"{COPY_MARK}bare")
-    return f"images/{name}.{_part('format', image_format)}"
+    marks = {"bare": not has_metadata, "signed": is_signed_copy}
+    ending = "".join(f"{COPY_MARK}{name}" for name, is_on in marks.items() if is_on)
+    return f"images/{_part('image_id', image_id)}{ending}.{_part('format', image_format)}"
 
 
 def thumbnail_key(image_id: str, side_px: int) -> str:
@@ -48,9 +52,12 @@ def image_of_copy(name: str) -> str:
 
 def image_keys(image_id: str) -> list[str]:
     """Return every key under which an image and its copies may be kept."""
-    formats = get_args(ImageFormat)
+    forms = product(get_args(ImageFormat), (True, False), (True, False))
     return [
-        *(image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)),
+        *(
+            image_key(image_id, name, has_metadata=has, is_signed_copy=signed)
+            for name, has, signed in forms
+        ),
         *(thumbnail_key(image_id, side_px) for side_px in THUMBNAIL_SIDES_PX),
     ]
 

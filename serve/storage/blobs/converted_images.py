@@ -21,6 +21,8 @@ MAX_CONVERSIONS = 16
 """Running and waiting conversions; a picture of 2048 px takes 0.4 s of a CPU."""
 
 Metadata = Literal["all", "none"]
+Convert = Callable[..., bytes]
+"""A function like `convert_image`."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -45,11 +47,14 @@ class Variant:
         """Return the form of thumbnails with this longest side."""
         return cls("webp", "none", side_px)
 
-    def key(self, image_id: str) -> str:
+    def key(self, image_id: str, *, is_signed: bool = False) -> str:
         """Return the key under which an image is stored in this form."""
         if self.side_px is not None:
             return thumbnail_key(image_id, self.side_px)
-        return image_key(image_id, self.image_format, has_metadata=self.metadata == "all")
+        has_metadata = self.metadata == "all"
+        return image_key(
+            image_id, self.image_format, has_metadata=has_metadata, is_signed_copy=is_signed
+        )
 
 
 class Conversions:
@@ -58,9 +63,20 @@ class Conversions:
     Args:
         threads: how many pictures are converted at once.
         max_conversions: how many may run or wait.
+        convert: makes the copies.
+        signs: the copies are signed; unsigned ones that are stored already are not used.
     """
 
-    def __init__(self, threads: int = THREADS, max_conversions: int = MAX_CONVERSIONS) -> None:
+    def __init__(
+        self,
+        threads: int = THREADS,
+        max_conversions: int = MAX_CONVERSIONS,
+        convert: Convert = convert_image,
+        *,
+        signs: bool = False,
+    ) -> None:
+        self.convert = convert
+        self.signs = signs
         self._pool = ThreadPoolExecutor(threads, "convert")
         self._max_conversions = max_conversions
         self._running = 0
@@ -95,11 +111,12 @@ class Conversions:
         Raises:
             NotReady: too many conversions are waiting, or the store does not answer.
             Gone: the picture's file was lost.
+            ProvenanceFailed: the copy could not be signed.
         """
         original = image_key(image.id, image.format)
         if variant == Variant(image.format):
             return await blobs.get_known(original, "this image")
-        key = variant.key(image.id)
+        key = variant.key(image.id, is_signed=self.signs)
         try:
             return await blobs.get(key)
         except NotFound:
@@ -127,12 +144,10 @@ class Conversions:
         with suppress(NotFound):  # another task has stored it meanwhile
             return await blobs.get(key)
         data = await blobs.get_known(original, "this image")
+        size = {} if variant.side_px is None else {"max_side_px": variant.side_px}
+        keeps_info = variant.metadata == "all"
         made = await self.run(
-            convert_image,
-            data,
-            variant.image_format,
-            keeps_info=variant.metadata == "all",
-            max_side_px=variant.side_px,
+            self.convert, data, variant.image_format, keeps_info=keeps_info, **size
         )
         await blobs.put(key, made)
         return made

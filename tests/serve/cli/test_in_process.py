@@ -13,6 +13,8 @@ from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
 from serve.cli.in_process import vary_in_process
+from serve.provenance.certificates import make_credentials
+from serve.provenance.credentials import CredentialReader
 from tests.serve.cli.cascade import Cascade
 
 _FAST = ("--steps", "2", "--decoder-steps", "1")
@@ -62,6 +64,21 @@ def test_the_same_seed_gives_the_same_latent(
         for job in (made, again)
     )
     assert (first.latents_chw.array == second.latents_chw.array).all()
+
+
+def test_pictures_are_signed_where_the_service_would_sign_them(
+    local: Cascade, made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = make_credentials()
+    files = {"CERT": credentials.chain_pem, "KEY": credentials.key_pem}
+    for name, pem in files.items():
+        (tmp_path / name).write_text(pem, encoding="ascii")
+        monkeypatch.setenv(f"CASCADE_C2PA_{name}", str(tmp_path / name))
+    options = ("--decoder-steps", "1", "--json", "--out", str(tmp_path))
+    result = local("vary", made["files"][0], "--local", *options)
+    (file,) = json.loads(result.stdout)["files"]
+    reader = CredentialReader(credentials.authority_pem)
+    assert reader.read(Path(file).read_bytes(), "image/png").state == "trusted"
 
 
 def test_vary_starts_from_the_latent_beside_the_picture(

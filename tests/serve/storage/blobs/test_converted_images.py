@@ -45,9 +45,9 @@ class Held:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+def held(services: Services) -> Iterator[Held]:
     held = Held()
-    monkeypatch.setattr(conversions, "convert_image", held.convert)
+    services.conversions = conversions.Conversions(convert=held.convert)
     yield held
     held.free.set()
 

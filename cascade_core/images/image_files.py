@@ -229,6 +229,35 @@ def convert_image(
         return _encode(np.asarray(picture), image_format, texts, options)
 
 
+def encode_like(
+    data: bytes,
+    pixels_hwc: Rgb,
+    image_format: ImageFormat,
+    quality: int | None = None,
+    *,
+    keeps_info: bool = True,
+) -> bytes:
+    """Encode pixels that were made of a picture's, with its mark and perhaps its texts.
+
+    Args:
+        data: the picture's file.
+        pixels_hwc: uint8 (height, width, 3), sRGB.
+        image_format: of the new file.
+        quality: 0 to 100, for WebP and JPEG.
+        keeps_info: write the texts of the file into the new one.
+
+    Raises:
+        HandoffInvalid: the pixels have another shape or dtype.
+        InvalidRequest: as :func:`convert_image`.
+    """
+    _check_pixels(pixels_hwc)
+    with _opened(data) as image:
+        texts = _texts_of(image)
+    kept = texts if keeps_info else _Texts(mark=texts.mark)
+    options = {} if quality is None else {"quality": quality}
+    return _encode(pixels_hwc, image_format, kept, options)
+
+
 def parameters_text(info: ImageInfo) -> str:
     """Return the text that AUTOMATIC1111's web UI and its forks read from image files.
 

@@ -21,12 +21,16 @@ INGREDIENT: Final = "source"
 
 Absence = Literal["deleted", "unreadable", "not_made_yet", "too_many_generations", "upload"]
 """Why the picture that another one was made from is no ingredient of it."""
-EditAction = Literal["c2pa.converted", "c2pa.cropped", "c2pa.resized", "c2pa.edited.metadata"]
+EditAction = Literal[
+    "c2pa.converted", "c2pa.cropped", "c2pa.resized", "c2pa.edited", "c2pa.edited.metadata"
+]
 """What was done to a picture after it was made, in C2PA's words."""
 Training = Literal["allowed", "notAllowed", "constrained"]
 """The use of a picture for training and data mining, in CAWG's words."""
 
 _SYSTEM: Final = {"name": "Cascade Serve", "version": RELEASE}
+_MANIFEST_MARK: Final = b"jumdc2pa"
+"""In the three formats a manifest is a JUMBF box of this type, in one piece (ISO 19566-5)."""
 _MINING: Final = ("ai_generative_training", "ai_training", "ai_inference", "data_mining")
 """CAWG Training and Data Mining Assertion 1.1, 2.1."""
 
@@ -52,6 +56,11 @@ class PictureFile:
     def media_type(self) -> str:
         """Its media type."""
         return f"image/{self.image_format}"
+
+    @property
+    def has_manifest(self) -> bool:
+        """Return True if it has a C2PA manifest, valid or not."""
+        return _MANIFEST_MARK in self.data
 
 
 @dataclass(frozen=True, slots=True)

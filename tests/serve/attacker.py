@@ -94,6 +94,8 @@ def body_for(method: str, path: str) -> dict[str, Any]:
         return {"json": {"ids": ["x"]}}
     if path.startswith("/v1/boards") and method in ("POST", "PATCH"):
         return {"json": {"title": "x"}}
+    if path == "/v1/exports":
+        return {"json": {"ids": ["x"]}}
     if method == "PUT":
         return {"json": {"value": {}}}
     return {"json": {}} if method in ("POST", "PATCH") else {}

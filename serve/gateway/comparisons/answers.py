@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve.gateway.dependencies import Services
+from serve.gateway.prices import Prices, price_of
 from serve.storage.comparisons.comparison import Comparison, Pair, Vote
 from serve.storage.records import Job, iso_utc
-
-_HOUR_S = 3600.0
-
-Prices = Mapping[str, float]
 
 
 async def answers(services: Services, found: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -91,7 +88,7 @@ def _entry(comparison: Comparison, place: int, job: Job | None, prices: Prices) 
         "job": job.to_json(),
         "seconds": _seconds(job),
         "compute_s": round(sum(job.cost_s.values()), 4),
-        "price": _price(job, prices),
+        "price": price_of(job.cost_s, prices),
         "bytes": sum(sizes) if sizes else None,
     }
 
@@ -100,14 +97,6 @@ def _seconds(job: Job) -> float | None:
     if job.started_at is None or job.finished_at is None:
         return None
     return round((job.finished_at - job.started_at).total_seconds(), 3)
-
-
-def _price(job: Job, prices: Prices) -> float | None:
-    """Return what a job's computing costs; None if one of its stages has no price."""
-    used = {stage: seconds for stage, seconds in job.cost_s.items() if seconds}
-    if not used or not all(prices.get(stage) for stage in used):
-        return None
-    return round(sum(prices[stage] * seconds / _HOUR_S for stage, seconds in used.items()), 6)
 
 
 def _side(comparison: Comparison, entry: int) -> dict[str, Any]:

@@ -20,16 +20,17 @@ router = new_router("service")
 @router.get("/v1/models", responses=secured())
 async def list_models(services: ServicesDep, caller: Reader) -> ModelList:
     """Return the models that the key may use, the default first: licence, terms, operations."""
-    return ModelList(data=[_model(model) for model in caller.models(services.models)])
+    return ModelList(data=[model_answer(model) for model in caller.models(services.models)])
 
 
 @router.get("/v1/models/{model_id:path}", responses=secured(HTTPStatus.NOT_FOUND))
-async def get_model(services: ServicesDep, caller: Reader, model_id: str) -> Model:
+async def getmodel_answer(services: ServicesDep, caller: Reader, model_id: str) -> Model:
     """Return a model by its id."""
-    return _model(caller.models(services.models).find(model_id))
+    return model_answer(caller.models(services.models).find(model_id))
 
 
-def _model(model: OpenModel) -> Model:
+def model_answer(model: OpenModel) -> Model:
+    """Return a model's passport."""
     checkpoint = model.checkpoint
     defaults = checkpoint.defaults
     publisher, slash, _ = checkpoint.id.partition("/")

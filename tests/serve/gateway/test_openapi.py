@@ -37,6 +37,7 @@ ROUTES = {
     ("patch", "/v1/assets/{image_id}/comments/{comment_id}"),
     ("delete", "/v1/assets/{image_id}/comments/{comment_id}"),
     ("get", "/v1/audit"),
+    ("post", "/v1/exports"),
     ("post", "/v1/comparisons"),
     ("get", "/v1/comparisons"),
     ("get", "/v1/comparisons/{comparison_id}"),

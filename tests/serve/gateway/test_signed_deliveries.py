@@ -117,6 +117,27 @@ async def test_pictures_in_a_zip_are_signed(
     assert [actions_of(data) for data in files] == [["c2pa.created"]] * 2
 
 
+async def test_pictures_in_an_export_are_signed_with_what_was_done_to_them(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    image_id = (await made(client, fake_jobs))["images"][0]["id"]
+    body = {"ids": [image_id], "presets": ["story", "link-card", "discord-banner"]}
+    answer = await client.post("/v1/exports", json=body | {"originals": True})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        told = json.loads(archive.read("manifest.json"))["files"]
+        found = {one["preset"]: actions_of(archive.read(one["file"])) for one in told}
+        assert [one["bytes"] for one in told] == [
+            archive.getinfo(one["file"]).file_size for one in told
+        ]
+    assert found == {
+        "original": ["c2pa.created"],
+        "story": ["c2pa.opened", "c2pa.resized", "c2pa.edited", "c2pa.converted"],
+        "link-card": ["c2pa.opened", "c2pa.cropped", "c2pa.resized", "c2pa.converted"],
+        "discord-banner": ["c2pa.opened", "c2pa.cropped", "c2pa.resized"],
+    }
+    assert {one["credentials"] for one in told} == {"signed"}
+
+
 async def test_a_copy_from_before_pictures_were_signed_is_not_delivered(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:

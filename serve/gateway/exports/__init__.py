@@ -1,0 +1,1 @@
+"""Exports: pictures in the forms that channels take, with a manifest of what they are."""

@@ -1,0 +1,1 @@
+"""``/v1/exports`` and the presets of exports."""

@@ -10,14 +10,15 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-from cascade_core.errors import Gone, WireError
+from cascade_core.errors import Gone, InvalidRequest, WireError
 from cascade_core.families.spec import StageSpec
+from cascade_core.images.fingerprint import FINGERPRINT_SIDE_PX, fingerprint_of
 from serve.jobs.dispatch.stage_client import StageResult
 from serve.jobs.signed_pictures import SignedPictures
 from serve.provenance.picture_signer import PictureSigner
@@ -26,6 +27,7 @@ from serve.storage.blobs import blob_keys
 from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_store import JobStore
+from serve.storage.library.entries import UNKNOWN, SmallFiles
 from serve.storage.records import LatentRow, LatentUse, OpenJob, ProgressStep
 from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes, retry_until_ready
 from serve.telemetry.metrics import HandoffMetrics, HandoffPart
@@ -176,7 +178,7 @@ class StageOutputs:
         if latent is None:
             data = await self._pictures.signed(job, index, data, on_wait)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
-            _, thumbnail_bytes = await asyncio.gather(
+            _, small = await asyncio.gather(
                 self._blobs.put(key, data, on_wait),
                 self._write_thumbnails(image.id, result.thumbnails),
             )
@@ -185,11 +187,11 @@ class StageOutputs:
             await self._database.images.do(ImageStore.save_latent, row, *made, use)
         else:
             save, handoffs_s = ImageStore.save, self._handoffs_s.pop(job.id, {})
-            values = image.id, len(data), *made, handoffs_s, thumbnail_bytes
+            values = image.id, len(data), *made, handoffs_s, small
             await self._database.images.do(save, *values)
 
-    async def _write_thumbnails(self, image_id: str, files: Mapping[int, bytes]) -> int | None:
-        """Store a picture's thumbnails; returns their size in bytes, None if one is missing.
+    async def _write_thumbnails(self, image_id: str, files: Mapping[int, bytes]) -> SmallFiles:
+        """Store a picture's thumbnails; nothing is known of them if one is missing.
 
         The picture does not wait for a store that does not answer: they can be made later.
         """
@@ -198,7 +200,13 @@ class StageOutputs:
             for side_px, file in files.items()
         ]
         is_stored = await asyncio.gather(*puts)
-        return sum(map(len, files.values())) if is_stored and all(is_stored) else None
+        if not is_stored or not all(is_stored):
+            return UNKNOWN
+        size_bytes, fingerprint = sum(map(len, files.values())), None
+        with suppress(InvalidRequest):  # another round makes them anew
+            small = files.get(FINGERPRINT_SIDE_PX, b"")
+            fingerprint = await asyncio.to_thread(fingerprint_of, small)
+        return SmallFiles(size_bytes, fingerprint)
 
     async def write_preview(
         self, job: OpenJob, index: int, stage: StageSpec, preview: bytes

@@ -97,7 +97,7 @@ class RetentionWorker:
                     done = await self.run_once()
                     logger.info("retention: %s", done)
                     made = await make_missing(self._database, self._blobs)
-                    logger.info("thumbnails of %d pictures were made", made)
+                    logger.info("thumbnails or fingerprints of %d pictures were made", made)
                 except Exception:
                     logger.exception("retention failed; the next round tries again")
                 due_at_s = time.monotonic() + every_s

@@ -19,6 +19,7 @@ from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_store import JobStore
 from serve.storage.library.board_store import BoardStore
+from serve.storage.library.fingerprints import FingerprintStore
 from serve.storage.library.library_store import LibraryStore
 from serve.storage.library.picture_changes import PictureChanges
 from serve.storage.lineage import LineageStore
@@ -33,10 +34,10 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, library, boards, pictures, comparisons, assets, asset_comments,
-            audit, lineage, uploads, deadlines, events, scaled_to_zero, keys, sessions, secrets,
-            preferences, activity: the stores. Their methods block; call them through :meth:`run`.
-            Most are one transaction each.
+        jobs, waiting, images, library, fingerprints, boards, pictures, comparisons, assets,
+            asset_comments, audit, lineage, uploads, deadlines, events, scaled_to_zero, keys,
+            sessions, secrets, preferences, activity: the stores. Their methods block; call them
+            through :meth:`run`. Most are one transaction each.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -45,6 +46,7 @@ class Database(Connections):
         self.waiting = WaitingStore(self, self.jobs.admission)
         self.images = ImageStore(self)
         self.library = LibraryStore(self)
+        self.fingerprints = FingerprintStore(self)
         self.boards = BoardStore(self)
         self.pictures = PictureChanges(self)
         self.comparisons = ComparisonStore(self)

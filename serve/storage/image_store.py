@@ -26,7 +26,7 @@ from serve.storage.job_parts.redo import redos_from
 from serve.storage.job_parts.rejection import Rejection
 from serve.storage.job_queries import Row, request_from
 from serve.storage.job_store import add_costs, update_open
-from serve.storage.library.entries import add_entry, remove_entry
+from serve.storage.library.entries import UNKNOWN, SmallFiles, add_entry, remove_entry
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
     ImageRow,
@@ -75,7 +75,7 @@ class ImageStore:
         stage: str,
         seconds: float = 0.0,
         handoffs_s: Mapping[str, float] = NO_HANDOFFS,
-        thumbnail_bytes: int | None = None,
+        small: SmallFiles = UNKNOWN,
     ) -> bool:
         """Mark a planned image as ready, add the stages' costs and append the event ``image``.
 
@@ -88,7 +88,7 @@ class ImageStore:
             stage: that made it.
             seconds: of that stage.
             handoffs_s: of stages before, whose cost is not recorded yet, by stage.
-            thumbnail_bytes: of its thumbnails; None: they are not stored.
+            small: what is known of its thumbnails.
 
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
@@ -109,7 +109,7 @@ class ImageStore:
                 return False
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
-            add_entry(connection, image_id, thumbnail_bytes)
+            add_entry(connection, image_id, small)
         return True
 
     def delete(self, image_id: str, *, if_made: bool = True) -> DeletedImage | None:

@@ -9,7 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ROOMS = ("cascade_core", "serve", "bot", "recipe", "bench", "tests")
 MAX_MODULES = 16
-ONE_MODULE_A_COMMAND = (ROOT / "serve" / "cli", ROOT / "tests" / "serve" / "cli")
+GROWING = (
+    ROOT / "serve" / "cli",  # a module for each command
+    ROOT / "tests" / "serve" / "cli",
+    ROOT / "serve" / "storage" / "schema" / "migrations" / "versions",
+)
 
 
 def modules(room: str) -> Iterator[Path]:
@@ -26,7 +30,7 @@ def test_a_folder_holds_few_modules() -> None:
     too_many = {
         str(folder.relative_to(ROOT)): count
         for folder, count in by_folder.items()
-        if count > MAX_MODULES and folder not in ONE_MODULE_A_COMMAND
+        if count > MAX_MODULES and folder not in GROWING
     }
 
     assert too_many == {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, Select, delete, select
 
@@ -31,10 +32,26 @@ _WANTED = (
 _IS_MISSING = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
 
 
-def add_entry(connection: Connection, image_id: str, thumbnail_bytes: int | None) -> None:
-    """Enter a picture that this transaction has made ready, and the size of its thumbnails."""
+@dataclass(frozen=True, slots=True)
+class SmallFiles:
+    """What is known of a picture's thumbnails.
+
+    Attributes:
+        size_bytes: of all of them; None: they are not stored.
+        fingerprint: of the picture, see `cascade_core.images.fingerprint`; None: unknown.
+    """
+
+    size_bytes: int | None = None
+    fingerprint: int | None = None
+
+
+UNKNOWN: Final = SmallFiles()
+
+
+def add_entry(connection: Connection, image_id: str, small: SmallFiles) -> None:
+    """Enter a picture that this transaction has made ready, with what is known of it small."""
     row = connection.execute(_ready().where(images.c.id == image_id)).mappings().one()
-    add_entries(connection, [row], thumbnail_bytes)
+    add_entries(connection, [row], small)
 
 
 def unentered(
@@ -60,10 +77,11 @@ def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequen
 
 
 def add_entries(
-    connection: Connection, rows: Sequence[RowMapping], thumbnail_bytes: int | None = None
+    connection: Connection, rows: Sequence[RowMapping], small: SmallFiles = UNKNOWN
 ) -> None:
     """Enter pictures; those that are in the library already stay as they are."""
-    entries = [_entry(row) | {"thumbnail_bytes": thumbnail_bytes} for row in rows]
+    values = {"thumbnail_bytes": small.size_bytes, "fingerprint": small.fingerprint}
+    entries = [_entry(row) | values for row in rows]
     words = [
         {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
         for entry in entries

@@ -23,6 +23,7 @@ from serve.storage.connections import Connections
 from serve.storage.library.board_store import boards_of
 from serve.storage.library.changes import Change, change_marks
 from serve.storage.library.entries import (
+    SmallFiles,
     add_entries,
     missing_entries,
     remove_entry,
@@ -128,21 +129,27 @@ class LibraryStore:
                 return count
             last_id = rows[-1]["id"]
 
-    def without_thumbnails(self, limit: int) -> list[tuple[str, ImageFormat]]:
-        """Return ids and formats of the newest pictures that are not known to have thumbnails."""
+    def without_small_files(self, limit: int) -> list[tuple[str, ImageFormat]]:
+        """Return ids and formats of the newest pictures without thumbnails or a fingerprint.
+
+        Those whose thumbnails cannot be made are not among them.
+        """
         query = select(images.c.id, images.c.format)
         query = query.join(library, library.c.image_id == images.c.id)
-        query = query.where(library.c.thumbnail_bytes.is_(None), images.c.deleted_at.is_(None))
+        no_fingerprint = and_(library.c.fingerprint.is_(None), library.c.thumbnail_bytes > 0)
+        is_missing = or_(library.c.thumbnail_bytes.is_(None), no_fingerprint)
+        query = query.where(is_missing, images.c.deleted_at.is_(None))
         newest_first = library.c.job_id.desc(), library.c.index.desc()
         with self._connections.reading() as connection:
             rows = connection.execute(query.order_by(*newest_first).limit(limit)).all()
         return [(row.id, row.format) for row in rows]
 
-    def set_thumbnail_bytes(self, image_id: str, size_bytes: int) -> None:
-        """Record the size of a picture's thumbnails; 0 if they cannot be made."""
+    def set_small_files(self, image_id: str, small: SmallFiles) -> None:
+        """Record what is known of a picture's thumbnails; their size is 0 if none can be made."""
+        values = {"thumbnail_bytes": small.size_bytes, "fingerprint": small.fingerprint}
         change = update(library).where(library.c.image_id == image_id)
         with self._connections.writing() as connection:
-            connection.execute(change.values(thumbnail_bytes=size_bytes))
+            connection.execute(change.values(**values))
 
     def remove_deleted(self) -> int:
         """Remove pictures that an earlier release has deleted; returns how many."""

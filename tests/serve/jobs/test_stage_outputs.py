@@ -8,20 +8,25 @@ from dataclasses import replace
 from functools import partial, wraps
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from cascade_core.errors import Internal, NotReady
+from cascade_core.images.fingerprint import fingerprint_of
+from cascade_core.images.image_files import encode_thumbnails
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import COPY_MARK, thumbnail_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
+from serve.storage.lineage import Viewpoint
 from serve.storage.records import Job, NewJob
 from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
 
+SMALL = encode_thumbnails(np.zeros((512, 512, 3), np.uint8), (256, 512))
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
 
@@ -39,7 +44,7 @@ class WithThumbnails(Stage):
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         result = await super().call(*args, on_message=on_message, on_crash=on_crash)
-        return replace(result, thumbnails={256: b"small", 512: b"larger"})
+        return replace(result, thumbnails=SMALL)
 
 
 class Failing(Stage):
@@ -147,9 +152,11 @@ async def test_a_picture_is_stored_with_its_thumbnails(
     stages["a"] = WithThumbnails("a")
     ended: Job = await run(replace(make_job(), family=FOUR_STAGES))
     image_id = ended.images[0].id
-    assert await blobs.get(thumbnail_key(image_id, 256)) == b"small"
-    assert await blobs.get(thumbnail_key(image_id, 512)) == b"larger"
-    assert database.library.without_thumbnails(10) == []
+    for side_px in (256, 512):
+        assert await blobs.get(thumbnail_key(image_id, side_px)) == SMALL[side_px]
+    (near,) = database.fingerprints.nearest(Viewpoint(None, None), (), fingerprint_of(SMALL[256]))
+    assert (near.image_id, near.distance) == (image_id, 0)
+    assert database.library.without_small_files(10) == []
 
 
 async def test_a_picture_whose_thumbnails_cannot_be_stored_is_made_all_the_same(
@@ -170,4 +177,4 @@ async def test_a_picture_whose_thumbnails_cannot_be_stored_is_made_all_the_same(
     monkeypatch.setattr(BlobStore, "put", put_pictures_only)
     ended: Job = await run(replace(make_job(), family=FOUR_STAGES))
     assert ended.state == "succeeded"
-    assert database.library.without_thumbnails(10) == [(ended.images[0].id, "png")]
+    assert database.library.without_small_files(10) == [(ended.images[0].id, "png")]

@@ -11,12 +11,15 @@ from PIL import Image
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import NotFound
+from cascade_core.images.fingerprint import fingerprint_of
 from serve.maintenance.retention import RetentionWorker
 from serve.maintenance.thumbnails import make_missing
 from serve.settings import Settings
 from serve.storage.blobs.blob_keys import image_key, thumbnail_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.library.entries import SmallFiles
+from serve.storage.lineage import Viewpoint
 from serve.storage.records import NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
@@ -50,6 +53,20 @@ async def test_the_newest_pictures_without_thumbnails_get_them_first(
     assert await make_missing(database, blobs) == 0
 
 
+async def test_pictures_of_an_earlier_release_get_a_fingerprint_of_their_stored_thumbnails(
+    database: Database, blobs: BlobStore, fake_jobs: FakeJobsClient, make_job: JobMaker
+) -> None:
+    (image_id,) = await made(database, fake_jobs, make_job, 1)
+    await make_missing(database, blobs)
+    database.library.set_small_files(image_id, SmallFiles(1))
+    small = await blobs.get(thumbnail_key(image_id, 256))
+    await blobs.delete(image_key(image_id, "png"))
+    assert await make_missing(database, blobs) == 1
+    found = database.fingerprints.nearest(Viewpoint(None, None), (), fingerprint_of(small))
+    assert [(one.image_id, one.distance) for one in found] == [(image_id, 0)]
+    assert await make_missing(database, blobs) == 0
+
+
 async def test_a_lost_or_damaged_picture_holds_up_no_other(
     database: Database, blobs: BlobStore, fake_jobs: FakeJobsClient, make_job: JobMaker
 ) -> None:
@@ -78,7 +95,7 @@ async def test_thumbnails_count_for_the_limit_of_what_is_kept(
 
     worker = RetentionWorker(database, blobs, settings, no_workflows)
     assert (await worker.run_once()).images == 0
-    database.library.set_thumbnail_bytes(ids[1], 1)
+    database.library.set_small_files(ids[1], SmallFiles(1))
     assert (await worker.run_once()).images == 1
     images = [database.images.get(image_id) for image_id in ids]
     assert [image is not None and image.deleted_at is not None for image in images] == [True, False]

@@ -33,7 +33,7 @@ from serve.gateway.routes import (
     uploads,
 )
 from serve.gateway.routes.assets import audit, comments, states
-from serve.gateway.routes.exports import archives
+from serve.gateway.routes.exports import archives, presets
 from serve.gateway.routes.library import boards, bulk, downloads, marks, search
 from serve.gateway.schemas.comparison_examples import comparison_events_example
 from serve.gateway.schemas.examples import (
@@ -72,6 +72,7 @@ ROUTERS = (
     comments.router,
     audit.router,
     archives.router,
+    presets.router,
     uploads.router,
     lineage.router,
     openai_router,

@@ -10,6 +10,7 @@ from serve.storage.access.sessions import SessionStore
 from serve.storage.assets.asset_store import AssetStore
 from serve.storage.assets.audit_log import AuditLog
 from serve.storage.assets.comment_store import CommentStore
+from serve.storage.assets.preset_store import PresetStore
 from serve.storage.comparisons.comparison_store import ComparisonStore
 from serve.storage.connections import Connections
 from serve.storage.events import EventLog
@@ -35,9 +36,9 @@ class Database(Connections):
 
     Attributes:
         jobs, waiting, images, library, fingerprints, boards, pictures, comparisons, assets,
-            asset_comments, audit, lineage, uploads, deadlines, events, scaled_to_zero, keys,
-            sessions, secrets, preferences, activity: the stores. Their methods block; call them
-            through :meth:`run`. Most are one transaction each.
+            asset_comments, audit, export_presets, lineage, uploads, deadlines, events,
+            scaled_to_zero, keys, sessions, secrets, preferences, activity: the stores. Their
+            methods block; call them through :meth:`run`. Most are one transaction each.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -53,6 +54,7 @@ class Database(Connections):
         self.assets = AssetStore(self)
         self.asset_comments = CommentStore(self)
         self.audit = AuditLog(self)
+        self.export_presets = PresetStore(self)
         self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

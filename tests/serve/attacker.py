@@ -30,6 +30,7 @@ ENDLESS = {("GET", "/v1/events")}
 OF_NOBODY = (
     "/v1/models/{model_id}",
     "/v1/preferences/{name}",  # every key has its own names
+    "/v1/exports/presets/{preset_name}",  # a publisher's, for all
     "/v1/keys/{key_id}",  # an admin's
     "/v1/sessions/{session_id}",  # not even an admin's
 )
@@ -72,6 +73,7 @@ async def make_things(
         "image_id": image.id,
         "latent_id": image.latent_id,
         "name": "0-c-5.webp",
+        "preset_name": "shop",
         "model_id": "demo",
         "key_id": "0123456789ab",
         "session_id": "0123456789abcdef",
@@ -96,6 +98,8 @@ def body_for(method: str, path: str) -> dict[str, Any]:
         return {"json": {"title": "x"}}
     if path == "/v1/exports":
         return {"json": {"ids": ["x"]}}
+    if path.startswith("/v1/exports/presets") and method == "PUT":
+        return {"json": {"width": 100, "height": 100}}
     if method == "PUT":
         return {"json": {"value": {}}}
     return {"json": {}} if method in ("POST", "PATCH") else {}

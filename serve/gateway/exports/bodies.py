@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cascade_core.images.image_files import MAX_FILE_BYTES
 from cascade_core.images.renditions import MAX_SIDE_PX, MIN_SIDE_PX, Fit
 from cascade_core.operations.fields import ImageFormat
 from serve.gateway.exports.file_names import DEFAULT_TEMPLATE, MAX_TEMPLATE_CHARS
@@ -13,10 +14,18 @@ from serve.gateway.schemas.boards import PictureId, PictureIds
 from serve.storage.blobs.converted_images import Metadata
 from serve.storage.library.query import MAX_QUERY_CHARS
 
-MAX_PRESETS = 20
+MAX_PRESETS: Final = 20
 """Of one export."""
 
-PresetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+PRESET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,47}$"
+MIN_LIMIT_BYTES: Final = 30_000
+"""A signed file has 15 KB beside its picture."""
+
+PresetName = Annotated[str, Field(pattern=PRESET_NAME)]
+_FIT: Final = (
+    "`crop` cuts, `pad` fills with the colour, `blur` with the blurred picture, `inside` fills "
+    "nothing."
+)
 Side = Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)]
 Part = Annotated[float, Field(ge=0, le=1)]
 
@@ -60,16 +69,30 @@ class ExportBody(BaseModel):
     )
 
 
+class PresetBody(BaseModel):
+    """What a rendition is to be like."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    width: Side
+    height: Side
+    fit: Fit = Field("crop", description=_FIT)
+    format: ImageFormat = "jpeg"
+    max_bytes: Annotated[int, Field(ge=MIN_LIMIT_BYTES, le=MAX_FILE_BYTES)] | None = Field(
+        None, description="Of the file; for jpeg and webp."
+    )
+    background: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] = Field(
+        "#ffffff", description="Of `pad`."
+    )
+
+
 class PresetAnswer(BaseModel):
     """What a rendition is like."""
 
     name: str
     width: int
     height: int
-    fit: Fit = Field(
-        description="`crop` cuts, `pad` fills with the colour, `blur` with the blurred picture, "
-        "`inside` fills nothing."
-    )
+    fit: Fit = Field(description=_FIT)
     format: ImageFormat
     max_bytes: int | None = Field(description="Of the file.")
     background: str = Field(description="Of `pad`: `#rrggbb`.")

@@ -1,4 +1,4 @@
-"""The tables of assets: states of pictures, comments, and the audit log."""
+"""The tables of assets: states of pictures, comments, the audit log, presets of exports."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ audit_events = Table(
     Column("hash", String(64), nullable=False),
     Index("audit_events_by_image", "image_id", "at"),
     Index("audit_events_by_time", "at", "chain", "number"),
+)
+
+export_presets = Table(
+    "export_presets",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", JSON, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
 )
 
 audit_notes = Table(

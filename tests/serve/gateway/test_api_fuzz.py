@@ -34,6 +34,8 @@ WITHOUT_VALUES = {
     *(("get", path) for path in ("/v1/models/{model_id}", "/v1/keys", "/v1/me", "/v1/sessions")),
     *(("delete", path) for path in ("/v1/keys/{key_id}", "/v1/sessions/{session_id}")),
     ("delete", "/v1/assets/{image_id}"),
+    ("get", "/v1/exports/presets"),
+    ("delete", "/v1/exports/presets/{preset_name}"),
 }
 CHECKS = [
     not_a_server_error,

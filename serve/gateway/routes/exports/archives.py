@@ -7,16 +7,14 @@ from http import HTTPStatus
 
 from starlette.responses import Response, StreamingResponse
 
-from cascade_core.errors import InvalidRequest
-from cascade_core.images.renditions import Preset
 from serve.gateway.assets.sight import actor_of
 from serve.gateway.auth.permissions import Viewer
-from serve.gateway.dependencies import HeldOpen, Services, ServicesDep
+from serve.gateway.dependencies import HeldOpen, ServicesDep
 from serve.gateway.exports.archive import Export
 from serve.gateway.exports.bodies import ExportBody
-from serve.gateway.exports.channel_presets import CHANNEL_PRESETS
 from serve.gateway.exports.file_names import check_template
 from serve.gateway.exports.pictures import wanted_ids
+from serve.gateway.exports.presets import named_presets
 from serve.gateway.openapi import new_router, secured
 from serve.storage.records import utc_now
 
@@ -53,7 +51,7 @@ async def export_pictures(
     audit log before the first byte is sent.
     """
     check_template(body.name)
-    presets = await _presets(services, body.presets)
+    presets = await named_presets(services, body.presets)
     ids = await wanted_ids(services, caller, body)
     actor = await actor_of(services, caller)
     details = {"assets": ids, "presets": body.presets, "originals": body.originals or not presets}
@@ -65,15 +63,6 @@ async def export_pictures(
     return StreamingResponse(
         _all_pieces(first, pieces), media_type="application/zip", headers=headers
     )
-
-
-async def _presets(services: Services, names: list[str]) -> list[Preset]:
-    known = CHANNEL_PRESETS
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        message = f"there is no preset {unknown[0]}; there are {', '.join(sorted(known))}"
-        raise InvalidRequest(message, "presets")
-    return [known[name] for name in dict.fromkeys(names)]
 
 
 async def _all_pieces(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

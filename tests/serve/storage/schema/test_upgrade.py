@@ -67,7 +67,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         "DROP TABLE boards; DROP TABLE board_pictures;"
         "DROP TABLE comparisons; DROP TABLE comparison_votes;"
         "DROP TABLE assets; DROP TABLE asset_comments; DROP TABLE audit_events;"
-        "DROP TABLE audit_notes;"
+        "DROP TABLE audit_notes; DROP TABLE export_presets;"
         "DROP INDEX jobs_by_model; DROP INDEX jobs_by_state; ALTER TABLE jobs DROP COLUMN model;"
         'CREATE INDEX jobs_by_state ON jobs (state, owner, "user", id, work);'
         "DROP TABLE uploads; DROP INDEX images_by_upload;"
@@ -102,7 +102,7 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
         "DROP TABLE boards; DROP TABLE board_pictures;"
         "DROP TABLE comparisons; DROP TABLE comparison_votes;"
         "DROP TABLE assets; DROP TABLE asset_comments; DROP TABLE audit_events;"
-        "DROP TABLE audit_notes;"
+        "DROP TABLE audit_notes; DROP TABLE export_presets;"
         "DROP INDEX jobs_by_model; DROP INDEX jobs_by_state; ALTER TABLE jobs DROP COLUMN model;"
         'CREATE INDEX jobs_by_state ON jobs (state, owner, "user", id, work);'
         "UPDATE schema_revision SET version_num = '0004'",

@@ -27,6 +27,7 @@ _PACKET: Final = (
     '<?xpacket end="r"?>'
 )
 _MAX_CHARS: Final = 64 * 1024
+_MAX_SHOWN_CHARS: Final = 256
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -57,6 +58,27 @@ class AiMark:
         return _PACKET.format(fields=text)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceMark:
+    """What XMP of any program says of a picture's source; texts are the file's own.
+
+    Attributes:
+        source_type: IPTC's word for the kind of source.
+        system, version: what made it; empty: not said.
+    """
+
+    source_type: str
+    system: str = ""
+    version: str = ""
+
+
+def read_source(packet: str) -> SourceMark | None:
+    """Return what a packet says of the picture's source; None if it says nothing."""
+    names = ("DigitalSourceType", "AISystemUsed", "AISystemVersionUsed")
+    source_type, *rest = (_shown(_field(packet, name)) for name in names)
+    return SourceMark(source_type, *rest) if source_type else None
+
+
 def read_mark(packet: str) -> AiMark | None:
     """Return the mark in a packet of :meth:`AiMark.packet`; None if it has none, or another's."""
     if f'DigitalSourceType="{SOURCE_TYPE}"' not in packet[:_MAX_CHARS]:
@@ -65,5 +87,14 @@ def read_mark(packet: str) -> AiMark | None:
 
 
 def _field(packet: str, name: str) -> str:
-    found = re.search(rf"Iptc4xmpExt:{name}=(\"[^\"<]*\"|'[^'<]*')", packet[:_MAX_CHARS])
-    return unescape(found[1][1:-1]) if found else ""
+    """Return a property's value, which may be an attribute, a resource or a text."""
+    packet, quoted = packet[:_MAX_CHARS], r"(\"[^\"<]*\"|'[^'<]*')"
+    for form in (rf"Iptc4xmpExt:{name}={quoted}", rf"<Iptc4xmpExt:{name} rdf:resource={quoted}"):
+        if found := re.search(form, packet):
+            return unescape(found[1][1:-1])
+    found = re.search(rf"<Iptc4xmpExt:{name}>([^<]*)<", packet)
+    return unescape(found[1].strip()) if found else ""
+
+
+def _shown(value: str) -> str:
+    return _UNPRINTABLE.sub(" ", value)[:_MAX_SHOWN_CHARS]

@@ -22,7 +22,7 @@ from cascade_core.errors import HandoffInvalid, InvalidRequest
 from cascade_core.families.registry import UNNAMED
 from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef
-from cascade_core.images.ai_mark import PNG_KEY, AiMark, read_mark
+from cascade_core.images.ai_mark import PNG_KEY, AiMark, SourceMark, read_mark, read_source
 from cascade_core.images.pixels import Rgb
 from cascade_core.images.png_info_reader import INFO_KEY, INFO_VERSION, parse_info
 from cascade_core.images.png_writer import encode_png
@@ -168,9 +168,7 @@ def read_info(data: bytes) -> dict[str, Any] | None:
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, or too large a one.
     """
-    with _opened(data) as image:
-        text = _texts_of(image).info_json
-    return parse_info(text)
+    return read_marks(data).info
 
 
 def check_image(data: bytes, image_format: ImageFormat) -> None:
@@ -184,10 +182,27 @@ def check_image(data: bytes, image_format: ImageFormat) -> None:
             raise InvalidRequest(f"the image must be a {image_format.upper()} file", "image")
 
 
-def format_of(data: bytes) -> ImageFormat:
-    """Return the format of a file; raises as :func:`read_info`."""
+@dataclass(frozen=True, slots=True)
+class FileMarks:
+    """What a file says of itself, unchecked.
+
+    Attributes:
+        image_format: of the file.
+        info: as `read_info`.
+        source: what its XMP says of its source, of any program.
+    """
+
+    image_format: ImageFormat
+    info: dict[str, Any] | None
+    source: SourceMark | None
+
+
+def read_marks(data: bytes) -> FileMarks:
+    """Return what a file says of itself; raises as :func:`read_info`."""
     with _opened(data) as image:
-        return cast(ImageFormat, (image.format or "").lower())
+        image_format = cast(ImageFormat, (image.format or "").lower())
+        info, source = parse_info(_texts_of(image).info_json), read_source(_xmp_of(image))
+    return FileMarks(image_format, info, source)
 
 
 def convert_image(

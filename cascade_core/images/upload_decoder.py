@@ -14,7 +14,8 @@ parts of the service see, a content checker and the model, is what was decoded h
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Final
 
@@ -69,6 +70,22 @@ def decode_upload(data: bytes) -> Rgb:
     Raises:
         InvalidRequest: another or a damaged file, or one that is too large or too small.
     """
+    with _opened(data) as image:
+        # JPEG alone can be decoded at a half, a quarter or an eighth of its size.
+        image.draft(None, (MAX_SIDE_PX, MAX_SIDE_PX))
+        image.load()
+        return np.asarray(_upright(_in_srgb(image), _orientation(image)))
+
+
+def check_upload(data: bytes) -> None:
+    """Check what `decode_upload` does before it decodes anything; raises as that."""
+    with _opened(data):
+        pass
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Open a file that may be decoded; an exception in the block is reported as a damaged file."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise _invalid(f"the file must be at most {MAX_UPLOAD_BYTES} bytes")
     scans = data.count(_JPEG_SCAN) if data.startswith(_JPEG_START) else 0
@@ -77,11 +94,7 @@ def decode_upload(data: bytes) -> Rgb:
     try:
         with Image.open(BytesIO(data), formats=tuple(UPLOAD_FORMATS)) as image:
             _check_size(image, scans)
-            # JPEG alone can be decoded at a half, a quarter or an eighth of its size.
-            image.draft(None, (MAX_SIDE_PX, MAX_SIDE_PX))
-            image.load()
-            upright = _upright(_in_srgb(image), _orientation(image))
-        return np.asarray(upright)
+            yield image
     except CascadeError:
         raise
     except Image.DecompressionBombError as error:

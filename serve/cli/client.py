@@ -156,6 +156,10 @@ class ServiceClient:
         """Store a picture file to start images from, and return the upload's id."""
         return str(self._json("POST", "/v1/uploads", files={"file": (name, data)})["id"])
 
+    def verify(self, name: str, data: bytes) -> dict[str, Any]:
+        """Return what a picture file says of its origin, and whether that holds."""
+        return self._json("POST", "/v1/verify", files={"file": (name, data)})
+
     def preview(self, path: str) -> bytes:
         """Return the WebP bytes of a preview, by the path in a job's JSON."""
         return self._send("GET", path).content

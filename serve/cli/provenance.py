@@ -1,26 +1,31 @@
-"""``cascade provenance``: what signs pictures."""
+"""``cascade provenance``: what signs pictures, and what a file says of its origin."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from serve.cli.output import CliError, say
+from serve.cli import options
+from serve.cli.options import DEFAULT_URL
+from serve.cli.output import CliError, ExitCode, print_json, say
 
 FOLDER = "provenance"
 """In the data folder."""
 
 provenance_app = typer.Typer(
-    help="Make the certificate that pictures are signed with.", no_args_is_help=True
+    help="Make the certificate that pictures are signed with; verify files.", no_args_is_help=True
 )
 
-
-@provenance_app.callback()
-def provenance() -> None:
-    """Let the group have one command."""
+_MEANING = {
+    "trusted": "signed, and unchanged since; the service trusts the signer",
+    "valid": "signed, and unchanged since; the service does not know the signer",
+    "invalid": "signed, but changed since, signed wrongly, or not readable",
+    "none": "not signed",
+}
 
 
 @provenance_app.command()
@@ -55,6 +60,46 @@ def init() -> None:
     say(f"export CASCADE_C2PA_CERT={shlex.quote(str(folder / 'chain.pem'))}")
     say(f"export CASCADE_C2PA_KEY={shlex.quote(str(folder / 'signer.key'))}")
     say("Keep signer.key and authority.key secret, and back them up.")
+
+
+@provenance_app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Say what a picture file tells of its origin; fails if it was changed after it was signed."""
+    from serve.cli.client import ServiceClient
+    from serve.cli.starting_picture import read_picture
+
+    with ServiceClient(url) as client:
+        found = client.verify(file.name, read_picture(file))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    if found["credentials"]["state"] == "invalid":
+        codes = ", ".join(found["credentials"]["codes"])
+        raise CliError(f"{file} has no valid signature: {codes}", ExitCode.FAILED)
+
+
+def _print(found: dict[str, Any]) -> None:
+    credentials, xmp, ours = found["credentials"], found["xmp"], found["ours"]
+    say(f"credentials: {credentials['state']}: {_MEANING.get(credentials['state'], '')}")
+    if credentials["signer"]:
+        say(f"signer: {credentials['signer']}")
+    for action in credentials["actions"]:
+        by = " ".join(filter(None, (action["software"], action["model"])))
+        say(f"action: {action['action']}" + (f" by {by}" if by else ""))
+    if xmp:
+        by = " ".join(filter(None, (xmp["system"], xmp["version"])))
+        say(f"mark: {xmp['digital_source_type'].rpartition('/')[2]}" + (f" by {by}" if by else ""))
+    if ours:
+        say(f"names image {ours['image_id']} of this service")
+    for near in found["nearest"]:
+        say(f"like image {near['image_id']} ({near['distance']} of 64 bits differ)")
+    if found["is_damaged"]:
+        say("its pixels cannot be read")
 
 
 def _write_new(file: Path, text: str) -> None:

@@ -53,7 +53,7 @@ def run_from_picture(
 
 
 def _upload(client: ServiceClient, path: Path) -> str:
-    data = _read(path)
+    data = read_picture(path)
     try:
         return client.upload(path.name, data)
     except ApiError as error:
@@ -62,7 +62,7 @@ def _upload(client: ServiceClient, path: Path) -> str:
         raise CliError(f"{path}: {error.message}", error.exit_code, error.remedy) from error
 
 
-def _read(path: Path) -> bytes:
+def read_picture(path: Path) -> bytes:
     """Return a file's bytes.
 
     Raises:

@@ -31,6 +31,7 @@ from serve.gateway.routes import (
     sessions,
     shares,
     uploads,
+    verify,
 )
 from serve.gateway.routes.assets import audit, comments, states
 from serve.gateway.routes.exports import archives, presets
@@ -77,6 +78,7 @@ ROUTERS = (
     lineage.router,
     openai_router,
     shares.router,
+    verify.router,
     sessions.router,
     keys.router,
     preferences.router,

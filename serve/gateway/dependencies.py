@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -19,8 +19,10 @@ from serve.gateway.limits import OwnerTurns, SharedImageLimiter, SignInLimiter, 
 from serve.gateway.readiness import Readiness
 from serve.gateway.waiting_clients import WaitingClients
 from serve.moderation.moderator import Moderator
+from serve.provenance.credentials import CredentialReader
 from serve.provenance.picture_signer import PictureSigner
 from serve.provenance.renditions import convert_signed
+from serve.provenance.signing_key import read_trust
 from serve.served_models import Models
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -69,6 +71,7 @@ class Services:
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.signer = signer
+        self._trusted_pem = read_trust(settings) if signer is None else signer.trusted_pem
         convert = partial(convert_signed, signer)
         self.conversions = Conversions(convert=convert, signs=signer is not None)
         # A gallery asks for a screen of them at once.
@@ -84,6 +87,11 @@ class Services:
         self.sign_in_limiter = SignInLimiter(knows_clients)
         self.waiting_clients = WaitingClients(database, jobs)
         self.readiness = Readiness(database, blobs, jobs)
+
+    @cached_property
+    def credential_reader(self) -> CredentialReader:
+        """Reads signed provenance; the first use takes a moment, so it belongs into a thread."""
+        return CredentialReader(self._trusted_pem)
 
     async def close(self) -> None:
         """Stop what runs in the background."""

@@ -17,6 +17,8 @@ one that the operator trusts; ``invalid``: changed since, or signed wrongly."""
 MAX_LISTED: Final = 50
 MAX_CHARS: Final = 256
 _STATES: Final[dict[str, State]] = {"Valid": "valid", "Trusted": "trusted"}
+_ELSEWHERE: Final = "manifest.inaccessible"
+"""C2PA's code for a manifest that is not in the file, but at an address that it names."""
 _UNREADABLE: Final = "general.error"
 """C2PA's code for everything without one of its own."""
 
@@ -95,7 +97,10 @@ class CredentialReader:
                 return Credentials("none")
             with found as reader:
                 return _credentials(json.loads(reader.json()))
-        except (self._c2pa.C2paError, ValueError, KeyError, TypeError, AttributeError):
+        except self._c2pa.C2paError as error:
+            is_elsewhere = str(error).startswith("Remote")
+            return Credentials("invalid", (_ELSEWHERE if is_elsewhere else _UNREADABLE,))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return Credentials("invalid", (_UNREADABLE,))
 
 

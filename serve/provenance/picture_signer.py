@@ -52,6 +52,9 @@ class PictureSigner:
         tsa_url: of a time-stamp authority (RFC 3161); empty: none.
         trusted_pem: certificates that are trusted beside our own.
 
+    Attributes:
+        trusted_pem: those that are trusted, our own authority's among them.
+
     Raises:
         ValueError: the certificate cannot be used.
     """
@@ -69,7 +72,8 @@ class PictureSigner:
         self._training = training
         chain_pem, root_pem = split_chain(key.chain_pem)
         self._signer = _native_signer(key, chain_pem, tsa_url)
-        trust = {"trust_anchors": root_pem + trusted_pem}
+        self.trusted_pem = root_pem + trusted_pem
+        trust = {"trust_anchors": self.trusted_pem}
         # A thumbnail of the picture in its manifest would take 100 KB and 300 ms.
         builder = {"thumbnail": {"enabled": False}}
         values = {"builder": builder, "trust": trust, "verify": NO_NETWORK}

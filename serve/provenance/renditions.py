@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cascade_core.images.image_files import convert_image, format_of
+from cascade_core.images.image_files import convert_image, read_marks
 from cascade_core.operations.fields import ImageFormat
 from serve.provenance.picture_signer import PictureSigner
 from serve.provenance.statements import EditAction, PictureFile
@@ -49,7 +49,7 @@ def convert_signed(
     made = convert_image(data, image_format, quality, keeps_info=keeps_info)
     if made is data:
         return data
-    stored = format_of(data)
+    stored = read_marks(data).image_format
     actions: list[EditAction] = []
     if not keeps_info:
         actions.append("c2pa.edited.metadata")

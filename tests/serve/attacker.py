@@ -88,6 +88,8 @@ def body_for(method: str, path: str) -> dict[str, Any]:
         return {"json": {"action": "submit"} | ids}
     if "/comments" in path and method in ("POST", "PATCH"):
         return {"json": {"text": "x"} if method == "POST" else {"resolved": True}}
+    if path == "/v1/verify":
+        return {"files": {"file": PICTURE}}
     if path == "/v1/images/bulk":
         return {"json": {"ids": ["x"], "action": "star"}}
     if path.endswith("/votes"):

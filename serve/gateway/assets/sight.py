@@ -89,6 +89,11 @@ def _sees(services: Services, caller: Caller, asset: Asset) -> bool:
     return asset.state in view_of(services, caller).states
 
 
+def restricted(caller: Caller) -> Caller:
+    """Return a caller that shows an end user no more than that user may see."""
+    return caller if caller.user is None else replace(caller, scopes=frozenset({"read"}))
+
+
 async def find_seen_image(services: Services, caller: Caller, image_id: str) -> ImageRow:
     """Return an image that is the caller's own, or that it sees as an asset; also a deleted one.
 
@@ -97,13 +102,12 @@ async def find_seen_image(services: Services, caller: Caller, image_id: str) -> 
     Raises:
         NotFound: there is none under this id, or the caller does not see it.
     """
+    check_id("image", image_id)
     try:
         return await find_image(services, caller, image_id)
     except NotFound:
-        if caller.user is not None:
-            caller = replace(caller, scopes=frozenset({"read"}))
         state = await services.database.run(services.database.assets.state, image_id)
         image = await services.database.run(services.database.images.get, image_id)
-        if image is None or state not in view_of(services, caller).states:
+        if image is None or state not in view_of(services, restricted(caller)).states:
             raise
     return image

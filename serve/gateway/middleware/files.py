@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cascade_core.errors import CascadeError
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.dependencies import Services
-from serve.gateway.middleware.requests import UPLOAD_LIMITS, UPLOADS
+from serve.gateway.middleware.requests import UPLOAD_LIMITS, UPLOADS, VERIFY
 from serve.responses.errors import error_response
 
 
@@ -34,8 +34,8 @@ class FileMiddleware:
             return
         caller: Caller = scope[SCOPE_ENTRY]
         try:
-            caller.require("create")
-            if scope["path"] == UPLOADS:
+            caller.require("read" if scope["path"] == VERIFY else "create")
+            if scope["path"] in (UPLOADS, VERIFY):
                 self._services.upload_decoding.check_room()
             with self._services.stream_limiter.hold(caller.key_id):
                 await self._app(scope, receive, send)

@@ -34,8 +34,10 @@ JOB_LIMIT = BodyLimit(2 * 1024 * 1024, 20.0)
 """Of a new job: 100 prompts of 2000 characters, each of which clients write as up to 6 bytes."""
 _UPLOAD_LIMIT = BodyLimit(16 * 1024 * 1024, 120.0)
 UPLOADS = "/v1/uploads"
+VERIFY = "/v1/verify"
 UPLOAD_LIMITS = {
     UPLOADS: _UPLOAD_LIMIT,
+    VERIFY: _UPLOAD_LIMIT,
     "/v1/images/variations": _UPLOAD_LIMIT,
     "/v1/images/edits": _UPLOAD_LIMIT,  # so that clients read the 404 that explains it
 }

@@ -23,6 +23,7 @@ from serve.gateway.schemas.asset_examples import ASSETS
 from serve.gateway.schemas.comparison_examples import comparison_examples
 from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
+from serve.gateway.schemas.verify import VERIFY_EXAMPLE
 
 _ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
 _GENERATE: dict[str, Any] = {
@@ -86,6 +87,7 @@ _LIBRARY: dict[str, list[dict[str, Any]]] = {
     "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
     "LibraryPicture": [_PICTURE_EXAMPLE],
     "ImagePatch": [{"star": True, "rating": 4, "tags": ["shoe", "summer-2026"]}],
+    "VerifyAnswer": [VERIFY_EXAMPLE],
     "Board": [_BOARD_EXAMPLE],
     "BoardList": [{"boards": [_BOARD_EXAMPLE]}],
     "BoardBody": [{"title": "Summer campaign"}],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cascade_core.images.ai_mark import SOURCE_TYPE
-from cascade_core.images.image_files import encode_image, format_of, read_pixels
+from cascade_core.images.image_files import encode_image, read_marks, read_pixels
 from cascade_core.images.renditions import Fit, Preset, render
 from cascade_core.operations.fields import ImageFormat
 
@@ -81,7 +81,7 @@ def test_a_file_keeps_to_its_bytes_at_the_highest_quality_that_does(
     most = len(free.data) * 2 // 3
     made = render(data, Preset("p", 128, 96, image_format=image_format, max_bytes=most))
     assert most * 0.9 < len(made.data) <= most
-    assert format_of(made.data) == image_format
+    assert read_marks(made.data).image_format == image_format
     assert not made.warnings
     tight = Preset("p", 128, 96, image_format=image_format, max_bytes=most)
     assert len(render(data, tight, reserved_bytes=1000).data) <= most - 1000

@@ -1,12 +1,16 @@
-"""``cascade provenance init``."""
+"""``cascade provenance init`` and ``verify``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from serve.provenance.picture_signer import load_signer
+from serve.provenance.certificates import make_credentials
+from serve.provenance.picture_signer import PictureSigner, load_signer
+from serve.provenance.signing_key import FileKey
+from serve.provenance.statements import ModelPassport, Origin, PictureFile
 from serve.settings import load_settings
 from tests.serve.cli.cascade import Cascade
 
@@ -35,3 +39,30 @@ def test_it_makes_private_files_and_shows_settings_that_sign_and_never_overwrite
     assert again.exit_code == 2
     assert "is there already" in again.output
     assert [file.read_bytes() for file in files] == before
+
+
+def test_verify_says_what_a_file_tells_and_fails_for_one_that_was_changed(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    job = json.loads(
+        cascade_at_gateway("generate", "x", "--json", "--out", str(tmp_path / "made")).stdout
+    )
+    shown = cascade_at_gateway("provenance", "verify", job["files"][0])
+    assert shown.exit_code == 0
+    assert "credentials: none: not signed" in shown.stdout
+    assert "mark: trainedAlgorithmicMedia by demo" in shown.stdout
+    assert f"names image {job['images'][0]['id']} of this service" in shown.stdout
+    credentials = make_credentials()
+    signer = PictureSigner(FileKey(credentials.chain_pem, credentials.key_pem))
+    data = Path(job["files"][0]).read_bytes()
+    origin = Origin(ModelPassport("demo", "r1", "f1", "Apache-2.0"), "generate")
+    changed = bytearray(signer.sign_new(PictureFile(data, "png"), origin))
+    changed[-20] ^= 1
+    (tmp_path / "changed.png").write_bytes(changed)
+    refused = cascade_at_gateway("provenance", "verify", str(tmp_path / "changed.png"))
+    assert refused.exit_code == 1
+    assert "signer: Cascade signer" in refused.stdout
+    assert "no valid signature" in refused.stderr
+    assert "assertion.dataHash.mismatch" in refused.stderr
+    (tmp_path / "x.png").write_text("no picture")
+    assert cascade_at_gateway("provenance", "verify", str(tmp_path / "x.png")).exit_code == 2

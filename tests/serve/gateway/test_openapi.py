@@ -84,6 +84,7 @@ ROUTES = {
     ("get", "/v1/uploads/{upload_id}"),
     ("get", "/v1/uploads/{upload_id}/content"),
     ("delete", "/v1/uploads/{upload_id}"),
+    ("post", "/v1/verify"),
     ("post", "/v1/images/bulk"),
     ("post", "/v1/images/generations"),
     ("post", "/v1/images/variations"),

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from cascade_core.errors import ProvenanceFailed
-from cascade_core.images.image_files import format_of
+from cascade_core.images.image_files import read_marks
 from serve.gateway.dependencies import Services
 from serve.provenance.certificates import make_credentials
 from serve.provenance.credentials import CredentialReader
@@ -36,7 +36,7 @@ def fake_jobs(fake_jobs: FakeJobsClient) -> FakeJobsClient:
 
 def actions_of(data: bytes) -> list[str]:
     """Return what a trusted file says was done; a rendition's parent is a signed picture."""
-    found = READER.read(data, f"image/{format_of(data)}")
+    found = READER.read(data, f"image/{read_marks(data).image_format}")
     assert (found.state, found.codes) == ("trusted", ())
     actions = [one.action for one in found.actions]
     if actions != ["c2pa.created"]:

@@ -23,6 +23,7 @@ from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
 from serve.provenance.picture_signer import load_signer
+from serve.provenance.watermarks import load_watermarker
 from serve.served_models import OpenModel, ServedModel, choose_models
 from serve.settings import Settings, load_settings
 from serve.stages.deployments import StageDeployment
@@ -168,6 +169,7 @@ def build_with(
     opened = [_opened(model) for model in models]
     load_checkers(settings, opened)
     load_signer(settings)
+    load_watermarker(settings)
     stages: dict[str, Application] = {}
     stage_count = sum(len(known.stages) for known in opened)
     for model, known in zip(models, opened, strict=True):

@@ -35,6 +35,7 @@ class StageMessage(TypedDict, total=False):
         seconds: time on the model, from the end of its admission to its result (``done``).
         thumbnails: of a picture, WebP files by their longest side in pixels; absent if the result
             is no picture, or a replica of an earlier release made it (``done``).
+        watermark: the algorithm of a picture's watermark; absent: it has none (``done``).
     """
 
     type: str
@@ -45,3 +46,4 @@ class StageMessage(TypedDict, total=False):
     result: Any
     seconds: float
     thumbnails: dict[int, bytes]
+    watermark: str

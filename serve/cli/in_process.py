@@ -25,6 +25,7 @@ from serve.gateway.resolution import model_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.provenance.picture_signer import load_signer
 from serve.provenance.statements import Absence, ModelPassport, Origin, PictureFile
+from serve.provenance.watermarks import load_watermarker, watermark_of, watermarked
 from serve.served_models import Models, OpenModel, choose_models, open_models
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
@@ -85,7 +86,7 @@ class _InProcessRun:
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
         self._prompts_in_files = settings.prompts_in_files
-        self._signer = load_signer(settings)
+        self._signer, self._watermarker = load_signer(settings), load_watermarker(settings)
         names = checkpoint.id, checkpoint.revision, checkpoint.fingerprint, checkpoint.licence
         self._passport = ModelPassport(*names)
         self._out = out
@@ -141,8 +142,9 @@ class _InProcessRun:
             has_texts=self._prompts_in_files,
         )
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
-        data = encode_image(result.pixels_hwc, request.format, info)
-        write_whole(file, self._signed(data, request))
+        pixels_hwc = watermarked(self._watermarker, result.pixels_hwc, image_id)
+        data = encode_image(pixels_hwc, request.format, info)
+        write_whole(file, self._signed(data, request, image_id))
         self.files.append(file)
         for stage in self._route:
             self._cost[stage.cost_key] += result.seconds[stage.name]
@@ -159,12 +161,14 @@ class _InProcessRun:
             }
         )
 
-    def _signed(self, data: bytes, request: GenerationRequest) -> bytes:
+    def _signed(self, data: bytes, request: GenerationRequest, image_id: str) -> bytes:
         if self._signer is None:
             return data
         # A saved latent does not tell which picture was made of it.
         source: Absence | None = None if self._latent is None else "unreadable"
-        origin = Origin(self._passport, request.operation.image_kind, source)
+        algorithm = self._watermarker.algorithm if self._watermarker else ""
+        mark = watermark_of(algorithm, image_id)
+        origin = Origin(self._passport, request.operation.image_kind, source, mark)
         return self._signer.sign_new(PictureFile(data, request.format), origin)
 
 

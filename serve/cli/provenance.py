@@ -94,6 +94,8 @@ def _print(found: dict[str, Any]) -> None:
     if xmp:
         by = " ".join(filter(None, (xmp["system"], xmp["version"])))
         say(f"mark: {xmp['digital_source_type'].rpartition('/')[2]}" + (f" by {by}" if by else ""))
+    if mark := found["watermark"]:
+        say(f"watermark: {mark['payload']}, of image {mark['image_id'] or 'unknown'}")
     if ours:
         say(f"names image {ours['image_id']} of this service")
     for near in found["nearest"]:

@@ -177,16 +177,18 @@ def check_marks(settings: Settings) -> Finding:
     """Say which marks of machine-made pictures are on, and which rule of the EU asks for them."""
     from serve.provenance.picture_signer import load_signer
     from serve.provenance.signing_key import load_key
+    from serve.provenance.watermarks import load_watermarker
 
     prompts = "with" if settings.prompts_in_files else "without"
     try:
         load_signer(settings)
-        key = load_key(settings)
+        key, watermarker = load_key(settings), load_watermarker(settings)
     except SettingsInvalid as error:
         return Finding("marks", "broken", str(error), "correct this variable")
+    watermark = f"watermark {watermarker.algorithm}" if watermarker else "no watermark"
     detail = (
         f"files say in XMP that a model made them, {prompts} prompts; "
-        f"{'signed' if key else 'not signed'}, no watermark "
+        f"{'signed' if key else 'not signed'}, {watermark} "
         "(Article 50 of the EU AI Act asks for machine-readable marks since 2026-08-02)"
     )
     if key is None:

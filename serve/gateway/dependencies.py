@@ -28,6 +28,7 @@ from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions
 from serve.storage.database import Database
+from serve.watermarker import Watermarker
 
 MAX_THUMBNAILS = 256
 """Running and waiting; one of a picture of 1024 px takes some 50 ms of a CPU."""
@@ -44,6 +45,7 @@ class Services:
         jobs: reaches the process that runs jobs.
         moderator: asks the checkers about requests.
         signer: signs converted pictures; None: pictures are not signed.
+        watermarker: finds watermarks; None: pictures have none.
         knows_clients: requests come from the client's own address, not from a proxy's.
         keep_alive_s: seconds between comments that keep idle event streams open; a stream outlives
             its revoked key by no more than this.
@@ -59,6 +61,7 @@ class Services:
         jobs: JobsClient,
         moderator: Moderator,
         signer: PictureSigner | None = None,
+        watermarker: Watermarker | None = None,
         knows_clients: bool = True,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
@@ -71,6 +74,7 @@ class Services:
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.signer = signer
+        self.watermarker = watermarker
         self._trusted_pem = read_trust(settings) if signer is None else signer.trusted_pem
         convert = partial(convert_signed, signer)
         self.conversions = Conversions(convert=convert, signs=signer is not None)

@@ -13,6 +13,7 @@ from serve.gateway.dependencies import Services
 from serve.gateway.ray_jobs_client import RayJobsClient
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.provenance.picture_signer import load_signer
+from serve.provenance.watermarks import load_watermarker
 from serve.proxies import haproxy
 from serve.served_models import ServedModel, open_models
 from serve.settings import Settings
@@ -49,6 +50,7 @@ class Gateway:
             jobs=RayJobsClient(jobs),
             moderator=Moderator(load_checkers(settings, opened), RefusalMetrics().refused),
             signer=load_signer(settings),
+            watermarker=load_watermarker(settings),
             knows_clients=not haproxy.is_on(),
         )
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from cascade_core.errors import Gone
+from serve.jobs.dispatch.stage_client import StageResult
 from serve.provenance.picture_signer import PictureSigner
-from serve.provenance.statements import Absence, ModelPassport, Origin, PictureFile
+from serve.provenance.statements import (
+    Absence,
+    ModelPassport,
+    Origin,
+    PictureFile,
+)
+from serve.provenance.watermarks import watermark_of
 from serve.served_models import Models
 from serve.storage.blobs import blob_keys
 from serve.storage.image_store import ImageStore
@@ -37,19 +44,21 @@ class SignedPictures:
         self._blobs = blobs
         self._signer = signer
 
-    async def signed(self, job: OpenJob, index: int, data: bytes, on_wait: OnWait) -> bytes:
+    async def signed(self, job: OpenJob, index: int, result: StageResult, on_wait: OnWait) -> bytes:
         """Return the file of a picture as it is to be stored.
 
         Raises:
             ProvenanceFailed: it could not be signed.
         """
         if self._signer is None:
-            return data
+            return result.data
         checkpoint = self._models.of(job.request).checkpoint
         names = checkpoint.id, checkpoint.revision, checkpoint.fingerprint, checkpoint.licence
         source = await self._source(job, index, on_wait)
-        origin = Origin(ModelPassport(*names), job.request.operation.image_kind, source)
-        picture = PictureFile(data, job.request.format)
+        watermark = watermark_of(result.watermark, job.images[index].id)
+        kind = job.request.operation.image_kind
+        origin = Origin(ModelPassport(*names), kind, source, watermark)
+        picture = PictureFile(result.data, job.request.format)
         with span("sign a picture", image=index):
             return await asyncio.to_thread(self._signer.sign_new, picture, origin)
 

@@ -176,7 +176,7 @@ class StageOutputs:
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         image, made = job.images[index], (stage.name, result.seconds)
         if latent is None:
-            data = await self._pictures.signed(job, index, data, on_wait)
+            data = await self._pictures.signed(job, index, result, on_wait)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             _, small = await asyncio.gather(
                 self._blobs.put(key, data, on_wait),

@@ -21,6 +21,7 @@ from serve.local.fork_server import ForkServer
 from serve.local.head_node import lean_head_node
 from serve.moderation.moderator import load_checkers
 from serve.provenance.picture_signer import load_signer
+from serve.provenance.watermarks import load_watermarker
 from serve.served_models import ServedModel, choose_models, open_models
 from serve.settings import Settings
 
@@ -66,6 +67,7 @@ def start(
     chosen = models or choose_models(settings.model_sources())
     load_checkers(settings, open_models(chosen))
     load_signer(settings)
+    load_watermarker(settings)
     server = fork_server or ForkServer(ray_environment.prepare(settings))
     try:
         _start_ray(server.temp_dir, show_logs=show_logs)

@@ -9,6 +9,8 @@ from cascade_core.images.fingerprint import FINGERPRINT_SIDE_PX, fingerprint_of
 from cascade_core.images.image_files import FileMarks, encode_thumbnails, read_marks
 from cascade_core.images.upload_decoder import check_upload, decode_upload
 from serve.provenance.credentials import CredentialReader, Credentials
+from serve.provenance.watermarks import payload_in
+from serve.watermarker import Watermarker
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +21,18 @@ class Inspection:
         credentials: its signed provenance.
         marks: what it says of itself.
         fingerprint: of its pixels; None: they are damaged.
+        payload: of the watermark in them; None: there is none.
     """
 
     credentials: Credentials
     marks: FileMarks
     fingerprint: int | None
+    payload: bytes | None
 
 
-def inspect_file(data: bytes, reader: CredentialReader) -> Inspection:
+def inspect_file(
+    data: bytes, reader: CredentialReader, watermarker: Watermarker | None
+) -> Inspection:
     """Return what is found in a file; blocks, and fetches nothing.
 
     Raises:
@@ -38,14 +44,11 @@ def inspect_file(data: bytes, reader: CredentialReader) -> Inspection:
     except InvalidRequest as error:
         raise InvalidRequest(error.message, "file") from error
     credentials = reader.read(data, f"image/{marks.image_format}")
-    return Inspection(credentials, marks, _fingerprint(data))
-
-
-def _fingerprint(data: bytes) -> int | None:
-    """Return a fingerprint made as those of stored pictures are, so that equal pixels agree."""
     try:
         pixels_hwc = decode_upload(data)
     except InvalidRequest:
-        return None
+        return Inspection(credentials, marks, None, None)
+    # As those of stored pictures are made, so that equal pixels agree.
     small = encode_thumbnails(pixels_hwc, (FINGERPRINT_SIDE_PX,))
-    return fingerprint_of(small[FINGERPRINT_SIDE_PX])
+    fingerprint = fingerprint_of(small[FINGERPRINT_SIDE_PX])
+    return Inspection(credentials, marks, fingerprint, payload_in(watermarker, pixels_hwc))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
@@ -93,9 +94,9 @@ class PictureSigner:
             try:
                 is_young = self._count_manifests(source) <= MAX_MANIFESTS
             except self._c2pa.C2paError:
-                return self.sign_new(picture, Origin(origin.model, origin.operation, "unreadable"))
+                return self.sign_new(picture, replace(origin, source="unreadable"))
             if not is_young:
-                origin = Origin(origin.model, origin.operation, "too_many_generations")
+                origin = replace(origin, source="too_many_generations")
         manifest = new_picture(origin, self._training)
         if not isinstance(origin.source, PictureFile):
             return self._signed(picture, manifest)

@@ -64,6 +64,19 @@ class PictureFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Watermark:
+    """An invisible mark in a picture's pixels.
+
+    Attributes:
+        algorithm: that put it there and finds it.
+        payload: what it says, in hexadecimal digits.
+    """
+
+    algorithm: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """How a new picture came about.
 
@@ -72,11 +85,13 @@ class Origin:
         operation: the kind of job.
         source: the picture that it was made from, or why that is not included; None: it was made
             from a prompt alone.
+        watermark: in its pixels; None: there is none.
     """
 
     model: ModelPassport
     operation: str
     source: PictureFile | Absence | None = None
+    watermark: Watermark | None = None
 
 
 def new_picture(origin: Origin, training: Training) -> dict[str, Any]:
@@ -98,13 +113,24 @@ def new_picture(origin: Origin, training: Training) -> dict[str, Any]:
         "softwareAgent": _SYSTEM,
         "parameters": parameters,
     }
-    return _manifest([created], training)
+    if origin.watermark is None:
+        return _manifest([created], training)
+    marked = {"action": "c2pa.watermarked.bound", "softwareAgent": _SYSTEM}
+    manifest = _manifest([created, marked], training)
+    manifest["assertions"].append(_soft_binding(origin.watermark))
+    return manifest
 
 
 def edited_picture(actions: list[EditAction], training: Training) -> dict[str, Any]:
     """Return the manifest of a picture that was made of another one without a model."""
     done = [{"action": action, "softwareAgent": _SYSTEM} for action in actions]
     return _manifest(done, training)
+
+
+def _soft_binding(watermark: Watermark) -> dict[str, Any]:
+    """Return what lets a picture without its manifest be found again (specification 2.2, 18.11)."""
+    blocks = [{"scope": {}, "value": watermark.payload}]
+    return {"label": "c2pa.soft-binding", "data": {"alg": watermark.algorithm, "blocks": blocks}}
 
 
 def _manifest(actions: list[dict[str, Any]], training: Training) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The settings that say whether pictures are signed, and with what."""
+"""The settings that say how pictures are marked: signed and with what, and watermarked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEY_FILES = ("c2pa_cert", "c2pa_key")
 
 
 class SigningSettings(BaseSettings):
-    """How pictures are signed; a part of :class:`serve.settings.Settings`."""
+    """How pictures are marked; a part of :class:`serve.settings.Settings`."""
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
@@ -31,12 +31,16 @@ class SigningSettings(BaseSettings):
     c2pa_trust: str = ""
     """File of certificates (PEM) whose signatures are shown as trusted, beside the own chain's."""
 
+    watermarker: str = ""
+    """`package.module:factory` of your own watermarker, see docs/provenance.md; empty: pictures get
+    no watermark."""
+
     @field_validator(*_KEY_FILES, "c2pa_trust")
     @classmethod
     def _absolute_file(cls, value: str) -> str:
         return str(Path(value).expanduser().absolute()) if value else ""
 
-    @field_validator("c2pa_signer")
+    @field_validator("c2pa_signer", "watermarker")
     @classmethod
     def _factory(cls, value: str) -> str:
         module, _, name = value.partition(":")

@@ -27,6 +27,7 @@ from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import DrawOutput, Preparation
 from serve.messages import CallContext, ImageIds, StageMessage
+from serve.provenance.watermarks import load_watermarker, watermarked
 from serve.served_models import ServedModel
 from serve.settings import Settings
 from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
@@ -35,6 +36,7 @@ from serve.storage.blobs.blob_keys import THUMBNAIL_SIDES_PX
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import StageMetrics
 from serve.telemetry.tracing import configure_tracing, replica_span
+from serve.watermarker import Watermarker
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class StageDeployment:
             )
         )
         self._prompts_in_files = settings.prompts_in_files
+        self._watermarker = None if self._spec.output else load_watermarker(settings)
         self._device = device
         self._gpu_memory_bytes = partial(reserved_bytes, device)
         self._replica = StageReplica(stage, max_rows)
@@ -208,7 +211,12 @@ class StageDeployment:
             has_texts=self._prompts_in_files,
             **ids,
         )
-        return partial(_encoded_picture, image_format=request.format, info=info)
+        return partial(
+            _encoded_picture,
+            image_format=request.format,
+            info=info,
+            watermarker=self._watermarker,
+        )
 
     @cached_property
     def _draw(self) -> DrawOutput:
@@ -223,9 +231,15 @@ def _encoded(handoff: Any) -> StageMessage:
     return StageMessage(result=handoff.encode())
 
 
-def _encoded_picture(pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo) -> StageMessage:
+def _encoded_picture(
+    pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo, watermarker: Watermarker | None
+) -> StageMessage:
+    pixels_hwc = watermarked(watermarker, pixels_hwc, info.image_id)
     file = encode_image(pixels_hwc, image_format, info)
-    return StageMessage(result=file, thumbnails=_thumbnails(pixels_hwc))
+    message = StageMessage(result=file, thumbnails=_thumbnails(pixels_hwc))
+    if watermarker is not None:
+        message["watermark"] = watermarker.algorithm
+    return message
 
 
 def _thumbnails(pixels_hwc: Rgb) -> dict[int, bytes]:

@@ -24,10 +24,12 @@ from serve.gateway.schemas.verify import (
     OwnPicture,
     VerifyAnswer,
     VerifyForm,
+    WatermarkShown,
     XmpShown,
 )
 from serve.provenance.credentials import Credentials
 from serve.provenance.inspection import Inspection, inspect_file
+from serve.provenance.watermarks import payload_of
 from serve.storage.library.fingerprints import NearPicture
 
 router = new_router("provenance")
@@ -56,20 +58,23 @@ async def verify_picture(
     found = await services.upload_decoding.run(_inspected, services, form.file.file)
     source = found.marks.source
     near = await _nearest(services, caller, found.fingerprint)
+    ours = await _own_picture(services, caller, found.marks)
     return VerifyAnswer(
         credentials=_credentials(found.credentials),
         xmp=source
         and XmpShown(
             digital_source_type=source.source_type, system=source.system, version=source.version
         ),
-        ours=await _own_picture(services, caller, found.marks),
+        ours=ours,
+        watermark=_watermark(found.payload, [ours, *near]),
         nearest=[NearPictureShown(image_id=one.image_id, distance=one.distance) for one in near],
         is_damaged=found.fingerprint is None,
     )
 
 
 def _inspected(services: Services, file: BinaryIO) -> Inspection:
-    return inspect_file(file.read(MAX_UPLOAD_BYTES + 1), services.credential_reader)
+    data = file.read(MAX_UPLOAD_BYTES + 1)
+    return inspect_file(data, services.credential_reader, services.watermarker)
 
 
 def _credentials(found: Credentials) -> CredentialsShown:
@@ -104,6 +109,17 @@ async def _own_picture(services: Services, caller: Caller, marks: FileMarks) -> 
     except (NotFound, Gone):
         return None
     return OwnPicture(image_id=image.id, latent_id=image.latent_id)
+
+
+def _watermark(
+    payload: bytes | None, pictures: Sequence[OwnPicture | NearPicture | None]
+) -> WatermarkShown | None:
+    """Return what a watermark says, and which of some pictures has it."""
+    if payload is None:
+        return None
+    ids = [picture.image_id for picture in pictures if picture is not None]
+    image_id = next((one for one in ids if payload_of(one) == payload), None)
+    return WatermarkShown(payload=payload.hex(), image_id=image_id)
 
 
 async def _nearest(

@@ -82,12 +82,24 @@ class NearPictureShown(BaseModel):
     distance: int = Field(description="How many of 64 bits of the fingerprints differ.")
 
 
+class WatermarkShown(BaseModel):
+    """The invisible mark in the pixels."""
+
+    payload: str = Field(description="In hexadecimal digits.")
+    image_id: str | None = Field(
+        description="The picture whose watermark it is, if it is `ours` or among `nearest`."
+    )
+
+
 class VerifyAnswer(BaseModel):
     """What is found in a file."""
 
     credentials: CredentialsShown
     xmp: XmpShown | None
     ours: OwnPicture | None = Field(description="Only if the caller may see it.")
+    watermark: WatermarkShown | None = Field(
+        description="`null` also where the service has no watermarker."
+    )
     nearest: list[NearPictureShown] = Field(
         description="Up to five pictures that the caller sees, the nearest first."
     )
@@ -112,6 +124,7 @@ VERIFY_EXAMPLE: Final[dict[str, Any]] = {
     },
     "xmp": {"digital_source_type": SOURCE_TYPE, "system": "demo", "version": "1"},
     "ours": {"image_id": _ID, "latent_id": _ID},
+    "watermark": {"payload": "9f86d081884c7d65", "image_id": _ID},
     "nearest": [{"image_id": _ID, "distance": 0}],
     "is_damaged": False,
 }

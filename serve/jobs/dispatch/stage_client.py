@@ -47,11 +47,13 @@ class StageResult:
 
     Attributes:
         thumbnails: of a picture, WebP files by their longest side in pixels.
+        watermark: the algorithm of a picture's watermark; empty: it has none.
     """
 
     data: bytes
     seconds: float
     thumbnails: Mapping[int, bytes] = field(default_factory=dict)
+    watermark: str = ""
 
 
 class StageClient:
@@ -122,8 +124,12 @@ class StageClient:
             while True:
                 message = await _next(stream, silence_s)
                 if message["type"] == "done":
-                    thumbnails = message.get("thumbnails", {})
-                    return StageResult(message["result"], message["seconds"], thumbnails)
+                    return StageResult(
+                        message["result"],
+                        message["seconds"],
+                        message.get("thumbnails", {}),
+                        message.get("watermark", ""),
+                    )
                 on_message(message)
                 silence_s = SILENCE_LIMIT_S
         except BaseException:

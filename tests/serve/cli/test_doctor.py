@@ -328,7 +328,11 @@ def test_it_says_which_marks_of_machine_made_pictures_are_on(
     )
     assert "Article 50 of the EU AI Act" in marks["detail"]
     environment.setenv("CASCADE_PROMPTS_IN_FILES", "false")
-    assert "without prompts" in _findings(cascade)["marks"]["detail"]
+    environment.setenv("CASCADE_WATERMARKER", "tests.serve.provenance.watermarkers:InLowestBits")
+    detail = _findings(cascade)["marks"]["detail"]
+    assert "without prompts; not signed, watermark org.example.lowest-bits" in detail
+    environment.setenv("CASCADE_WATERMARKER", "builtins:object")
+    assert _findings(cascade)["marks"]["status"] == "broken"
 
 
 def test_it_says_that_pictures_are_signed_and_warns_of_a_certificate_that_ends(

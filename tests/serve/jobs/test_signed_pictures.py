@@ -30,11 +30,14 @@ CREDENTIALS = make_credentials()
 
 
 class Drawing(Stage):
-    """Stage A, which makes a grey picture."""
+    """Stage A, which makes a grey picture; ``watermark``: what its replica has put into it."""
+
+    watermark = ""
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         await super().call(*args, on_message=on_message, on_crash=on_crash)
-        return StageResult(encode_image(np.full((64, 64, 3), 99, np.uint8), "png", None), 0.25)
+        grey = encode_image(np.full((64, 64, 3), 99, np.uint8), "png", None)
+        return StageResult(grey, 0.25, watermark=self.watermark)
 
 
 @pytest.fixture
@@ -77,6 +80,20 @@ async def test_a_picture_is_signed_and_one_made_from_it_has_it_as_ingredient(
     found = await credentials(blobs, vary.images[0])
     assert found.state == "trusted"
     assert [(one.relationship, one.is_signed) for one in found.ingredients] == [("inputTo", True)]
+
+
+async def test_the_manifest_of_a_picture_with_a_watermark_says_so(
+    run: Run,
+    make_job: JobMaker,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stages["a"], "watermark", "org.example.mark")
+    made: Job = await run(make_job())
+    found = await credentials(blobs, made.images[0])
+    assert found.state == "trusted"
+    assert [one.action for one in found.actions] == ["c2pa.created", "c2pa.watermarked.bound"]
 
 
 async def test_a_picture_whose_source_is_lost_is_signed_without_it(

@@ -15,14 +15,17 @@ from PIL import Image
 from cascade_core.errors import NotReady, SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageBLatent
+from cascade_core.images.image_files import read_pixels
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Preparation
 from serve.messages import ImageIds, StageMessage
+from serve.provenance.watermarks import payload_of
 from serve.settings import Settings
 from serve.stages import deployments
 from serve.stages.deployments import StageDeployment
 from serve.stages.device import prepare_device
 from tests.serve.null_stages import stage_b_latent
+from tests.serve.provenance.watermarkers import InLowestBits
 from tests.serve.served import DEMO
 
 IDS = ImageIds(image_id="I1", latent_id="L1")
@@ -130,7 +133,7 @@ def test_what_is_compiled_stays_in_the_data_folder_unless_the_operator_names_ano
 
 
 @pytest.mark.usefixtures("restored_loggers")
-async def test_a_picture_comes_with_its_thumbnails_and_without_them_if_they_fail(
+async def test_a_picture_comes_with_thumbnails_and_watermark_and_without_thumbnails_that_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = StageDeployment(DEMO, "a", Settings(data_dir=tmp_path, device="cpu"))
@@ -150,5 +153,12 @@ async def test_a_picture_comes_with_its_thumbnails_and_without_them_if_they_fail
         raise MemoryError
 
     monkeypatch.setattr(deployments, "encode_thumbnails", fail)
+    assert "watermark" not in made
+    stage._watermarker = InLowestBits()
+    marked = await done()
+    assert marked["watermark"] == InLowestBits.algorithm
+    found = InLowestBits().detect(read_pixels(marked["result"]))
+    assert found == payload_of(IDS["image_id"])
+    stage._watermarker = None
     bare = await done()
     assert (bare["result"], bare["thumbnails"]) == (made["result"], {})

@@ -17,16 +17,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cascade_core.images.ai_mark import SOURCE_TYPE
-from cascade_core.images.image_files import convert_image, encode_image
+from cascade_core.images.image_files import convert_image, encode_image, read_pixels
 from serve.gateway.dependencies import Services
 from serve.maintenance.thumbnails import make_missing
 from serve.provenance.certificates import make_credentials
 from serve.provenance.picture_signer import PictureSigner
 from serve.provenance.signing_key import FileKey
 from serve.provenance.statements import ModelPassport, Origin, PictureFile
+from serve.provenance.watermarks import payload_of
 from tests.serve.api_calls import code
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.provenance.watermarkers import InLowestBits
 
 CREDENTIALS = make_credentials()
 SIGNER = PictureSigner(FileKey(CREDENTIALS.chain_pem, CREDENTIALS.key_pem))
@@ -99,6 +101,19 @@ async def test_a_copy_without_all_that_names_the_picture_is_recognised_by_its_pi
     shown = await verified(client, bare.getvalue())
     assert (shown["credentials"], shown["xmp"], shown["ours"]) == (NOT_SIGNED, None, None)
     assert [near["image_id"] for near in shown["nearest"]] == [image["id"]]
+
+
+async def test_a_watermark_tells_which_picture_a_copy_without_marks_is(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, services: Services
+) -> None:
+    services.watermarker = InLowestBits()
+    image, data = await finished(client, fake_jobs)
+    assert (await verified(client, data))["watermark"] is None
+    marked = InLowestBits().embed(read_pixels(data), payload_of(image["id"]))
+    found = (await verified(client, encode_image(marked, "png", None)))["watermark"]
+    assert found == {"payload": payload_of(image["id"]).hex(), "image_id": image["id"]}
+    other = encode_image(InLowestBits().embed(NOISE, payload_of("other")), "png", None)
+    assert (await verified(client, other))["watermark"]["image_id"] is None
 
 
 async def test_a_conversion_is_trusted_and_names_its_parent(

@@ -42,7 +42,21 @@ class ChannelId(app_commands.Transformer):
         return int(value.id)
 
 
+class RoleId(app_commands.Transformer):
+    """A role option that becomes the role's id; the bot keeps no roles in memory."""
+
+    @property
+    def type(self) -> AppCommandOptionType:
+        """Return the type of option that Discord shows."""
+        return AppCommandOptionType.role
+
+    async def transform(self, _interaction: Interaction, value: Any, /) -> int:
+        """Return the role's id."""
+        return int(value.id)
+
+
 Channel = app_commands.Transform[int, ChannelId]
+Role = app_commands.Transform[int, RoleId]
 
 
 @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
@@ -112,6 +126,26 @@ class Admin(
     ) -> None:
         """Change the channels, and show the rules."""
         await self._change(interaction, lambda rules: rules.with_channels(allow, forbid))
+
+    @app_commands.command(description="Where submitted pictures are approved, and by which role")
+    @app_commands.describe(
+        channel="Post them here",
+        role="Members with this role decide; without one, members that may manage the server",
+        off="No more submissions in this server",
+    )
+    async def approval(
+        self,
+        interaction: Interaction,
+        channel: Channel | None = None,
+        role: Role | None = None,
+        off: bool = False,
+    ) -> None:
+        """Change where pictures are approved and by which role, and show the rules."""
+        given = {"approval_channel": channel, "approval_role": role}
+        chosen: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+        if off:
+            chosen = {"approval_channel": 0, "approval_role": 0}
+        await self._change(interaction, lambda rules: replace(rules, **chosen))
 
     @app_commands.command(description="How the picture service is doing")
     async def status(self, interaction: Interaction) -> None:

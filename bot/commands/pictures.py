@@ -1,4 +1,4 @@
-"""``/show``, ``/gallery``, ``/queue``, ``/settings``, ``/about`` and the menus for pictures."""
+"""Commands and menus for pictures: ``/show``, ``/gallery``, ``/approved``, ``/queue`` and so on."""
 
 from __future__ import annotations
 
@@ -105,6 +105,12 @@ class Pictures(commands.Cog):
         responder = self._submission.responder_for(interaction)
         await responder.defer(private=True)
         await responder.send(await self._lookup.gallery_page(responder, 0))
+
+    @app_commands.command(description="Look through the approved pictures of this server")
+    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    async def approved(self, interaction: Interaction) -> None:
+        """Show the first page of the server's approved pictures."""
+        await self._actions.approvals.approved(self._submission.responder_for(interaction))
 
     @app_commands.command(description="See your pictures in progress, and cancel them")
     async def queue(self, interaction: Interaction) -> None:

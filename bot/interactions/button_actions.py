@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from bot.interactions.approvals import Approvals
 from bot.interactions.form_actions import FormActions
 from bot.interactions.lookup import PictureLookup
 from bot.interactions.menu_actions import MenuActions
@@ -33,8 +34,19 @@ from bot.views.custom_ids import Action, CustomId
 from cascade_core.errors import NotFound
 
 _TWICE_S = 3.0
-_ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer", "pick")
-"""Actions that make a job or delete a picture: a second press within `_TWICE_S` is ignored."""
+_ONCE = (
+    "vary",
+    "reroll",
+    "again",
+    "erase",
+    "subtle",
+    "strong",
+    "larger",
+    "finer",
+    "pick",
+    "submit",
+)
+"""Actions that make a job, submit or delete a picture; a second press in `_TWICE_S` is ignored."""
 
 Handler = Callable[[Responder, CustomId], Awaitable[None]]
 
@@ -50,6 +62,7 @@ class ButtonActions:
     Attributes:
         remakes: submits the jobs that buttons make.
         starts: opens the form of *Start from this picture*.
+        approvals: submits pictures, and carries decisions on them.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class ButtonActions:
         self._lookup = lookup
         self.remakes = Remakes(submission, lookup)
         self.starts = StartActions(client, submission, lookup)
+        self.approvals = Approvals(client, submission, lookup)
         forms = FormActions(client, submission, lookup, self.remakes)
         menus = MenuActions(client, submission, lookup)
         self._pressed: dict[tuple[int, int, str], float] = {}
@@ -86,12 +100,17 @@ class ButtonActions:
             "show": self._show,
             "page": self._page,
             "vote": self._vote,
+            "submit": self.approvals.submit,
+            "approve": self.approvals.approve,
+            "reject": self.approvals.reject,
+            "approved": self.approvals.page,
         }
         self._forms: dict[Action, Handler] = {
             "edit": forms.submit_edit,
             "template": forms.submit_edited_series,
             "hero": forms.submit_series_from_picture,
             "start": self.starts.submit_form,
+            "reject": self.approvals.submit_reject,
         }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:

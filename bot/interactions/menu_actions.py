@@ -59,7 +59,7 @@ class MenuActions:
         except NotFound:
             await responder.send(await self._lookup.info(pressed.subject, responder))
             return
-        offers = await self._offers(job, find_image(job, None))
+        offers = await self._offers(job, find_image(job, None), responder)
         seen = visibility(responder.interaction.message)
         await responder.send(picture_menus.options(responder.translate, job, seen, offers))
 
@@ -76,11 +76,12 @@ class MenuActions:
         seen: Visibility = visibility(responder.interaction.message)
         if pressed.is_in_menu:
             seen = "private" if pressed.is_private else "public"
-        offers = await self._offers(job, image)
+        offers = await self._offers(job, image, responder)
         await responder.send(picture_menus.picture(responder.translate, job, image, seen, offers))
 
-    async def _offers(self, job: Job, image: Image) -> Offers:
-        """Return what the model can do with a picture."""
+    async def _offers(self, job: Job, image: Image, responder: Responder) -> Offers:
+        """Return what the model and the server can do with a picture."""
+        rules = await self._submission.guild_rules.get(responder.interaction.guild_id)
         model = await self._submission.model(job.request.model)
         is_finer_offered = model.offers(DECODE.name) and may_be_finer(job)
         return Offers(
@@ -88,4 +89,5 @@ class MenuActions:
             larger=larger_size(image, model),
             finer_steps=FINER_STEPS if is_finer_offered else None,
             series=model.offers(SERIES.name),
+            approval=rules.approval_channel != 0,
         )

@@ -31,6 +31,8 @@ class GuildRules:
         words: blocked in prompts and negative prompts; see :mod:`cascade_core.word_filter`.
         adult_words: blocked outside age-restricted channels.
         channels: ids of the channels where pictures may be made.
+        approval_channel: id of the channel where submitted pictures are decided on.
+        approval_role: id of the role that decides; without one, all that may manage the server.
     """
 
     max_images: int = 0
@@ -39,6 +41,8 @@ class GuildRules:
     words: tuple[str, ...] = ()
     adult_words: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
+    approval_channel: int = 0
+    approval_role: int = 0
 
     def check(self, request: JobRequest, channel_ids: tuple[int, ...], is_adult: bool) -> None:
         """Check a request.

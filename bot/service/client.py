@@ -114,19 +114,19 @@ class CascadeClient:
     ) -> Job:
         """Create a job for a user; ``job_id`` is a new ULID."""
         body = {**request, "id": job_id, "user": user, "client_state": client_state}
-        return Job.from_json(await self._json("POST", "/v1/jobs", json=body))
+        return Job.from_json(await self.send_json("POST", "/v1/jobs", json=body))
 
     async def compare(
         self, request: Mapping[str, Any], *, comparison_id: str, user: str, state: dict[str, Any]
     ) -> Comparison:
         """Create a comparison for a user; ``state``: the client state of its first job."""
         body = {**request, "id": comparison_id, "user": user, "client_state": state}
-        return Comparison.from_json(await self._json("POST", "/v1/comparisons", json=body))
+        return Comparison.from_json(await self.send_json("POST", "/v1/comparisons", json=body))
 
     async def comparison(self, comparison_id: str) -> Comparison:
         """Return a comparison."""
-        path = f"/v1/comparisons/{_segment(comparison_id)}"
-        return Comparison.from_json(await self._json("GET", path))
+        path = f"/v1/comparisons/{path_segment(comparison_id)}"
+        return Comparison.from_json(await self.send_json("GET", path))
 
     async def vote(self, comparison_id: str, pair: int, choice: str, user: str) -> Vote:
         """Vote for a user, or return the vote that the user gave before.
@@ -134,14 +134,14 @@ class CascadeClient:
         Raises:
             Conflict: a picture of the pair is not there.
         """
-        path = f"/v1/comparisons/{_segment(comparison_id)}/votes"
+        path = f"/v1/comparisons/{path_segment(comparison_id)}/votes"
         body = {"pair": pair, "choice": choice, "user": user}
-        return Vote.from_json(await self._json("POST", path, json=body))
+        return Vote.from_json(await self.send_json("POST", path, json=body))
 
     async def job(self, job_id: str, user: str | None = None) -> Job:
         """Return a job; with ``user``, only if it belongs to that user."""
-        path = f"/v1/jobs/{_segment(job_id)}"
-        return Job.from_json(await self._json("GET", path, params=_given(user=user)))
+        path = f"/v1/jobs/{path_segment(job_id)}"
+        return Job.from_json(await self.send_json("GET", path, params=_given(user=user)))
 
     async def jobs(
         self,
@@ -154,13 +154,13 @@ class CascadeClient:
     ) -> JobPage:
         """Return jobs, newest first."""
         params = _given(state=state, user=user, inbox=inbox, cursor=cursor, limit=str(limit))
-        body = await self._json("GET", "/v1/jobs", params=params)
+        body = await self.send_json("GET", "/v1/jobs", params=params)
         return JobPage(tuple(map(Job.from_json, body["jobs"])), body["next_cursor"])
 
     async def cancel(self, job_id: str, user: str | None = None) -> Job:
         """Cancel a job and return it; a job that has ended does not change."""
-        path = f"/v1/jobs/{_segment(job_id)}"
-        return Job.from_json(await self._json("DELETE", path, params=_given(user=user)))
+        path = f"/v1/jobs/{path_segment(job_id)}"
+        return Job.from_json(await self.send_json("DELETE", path, params=_given(user=user)))
 
     async def set_client_state(
         self, job_id: str, state: dict[str, Any], expected: dict[str, Any]
@@ -172,7 +172,7 @@ class CascadeClient:
         """
         body = {"client_state": state, "expected": expected}
         try:
-            await self._json("PATCH", f"/v1/jobs/{_segment(job_id)}", json=body)
+            await self.send_json("PATCH", f"/v1/jobs/{path_segment(job_id)}", json=body)
         except Conflict:
             # A retried request may conflict with its own first attempt.
             if (await self.job(job_id)).client_state != state:
@@ -184,16 +184,16 @@ class CascadeClient:
         The same pixels again are the same upload.
         """
         form = {"files": {"file": ("picture", data)}, "data": {"user": user}}
-        return str((await self._json("POST", "/v1/uploads", **form))["id"])
+        return str((await self.send_json("POST", "/v1/uploads", **form))["id"])
 
     async def image(self, image_id: str, user: str | None = None) -> bytes:
         """Return a picture's original PNG bytes."""
-        path = f"/v1/images/{_segment(image_id)}"
+        path = f"/v1/images/{path_segment(image_id)}"
         return (await self._send("GET", path, params=_given(user=user))).content
 
     async def job_of_image(self, image_id: str, user: str | None = None) -> str:
         """Return the id of the job that made a picture."""
-        path = f"/v1/images/{_segment(image_id)}"
+        path = f"/v1/images/{path_segment(image_id)}"
         try:
             async with (
                 asyncio.timeout(self._budget_s),
@@ -208,7 +208,7 @@ class CascadeClient:
 
     async def delete_image(self, image_id: str, user: str | None = None) -> None:
         """Delete a picture and its latent; does nothing if it is deleted already."""
-        await self._send("DELETE", f"/v1/images/{_segment(image_id)}", params=_given(user=user))
+        await self._send("DELETE", f"/v1/images/{path_segment(image_id)}", params=_given(user=user))
 
     async def delete_latent(self, latent_id: str, user: str | None = None) -> None:
         """Delete a composition that became no picture; does nothing if it is deleted already.
@@ -216,7 +216,9 @@ class CascadeClient:
         Raises:
             Conflict: its job has not ended, or it has become a picture.
         """
-        await self._send("DELETE", f"/v1/latents/{_segment(latent_id)}", params=_given(user=user))
+        await self._send(
+            "DELETE", f"/v1/latents/{path_segment(latent_id)}", params=_given(user=user)
+        )
 
     async def preview(self, path: str) -> bytes:
         """Return the WebP bytes of a preview, by the path in an event."""
@@ -224,14 +226,14 @@ class CascadeClient:
 
     async def share(self, image_id: str, expires_in_s: int) -> str:
         """Return a link to a picture that works without a key until it expires."""
-        path, body = f"/v1/images/{_segment(image_id)}/share", {"expires_in_s": expires_in_s}
-        return str((await self._json("POST", path, json=body))["url"])
+        path, body = f"/v1/images/{path_segment(image_id)}/share", {"expires_in_s": expires_in_s}
+        return str((await self.send_json("POST", path, json=body))["url"])
 
     async def preference(self, name: str, user: str | None = None) -> dict[str, Any] | None:
         """Return a stored preference; None if there is none of this name."""
-        path = f"/v1/preferences/{_segment(name)}"
+        path = f"/v1/preferences/{path_segment(name)}"
         try:
-            value: dict[str, Any] = (await self._json("GET", path, params=_given(user=user)))[
+            value: dict[str, Any] = (await self.send_json("GET", path, params=_given(user=user)))[
                 "value"
             ]
         except NotFound:
@@ -242,22 +244,22 @@ class CascadeClient:
         self, name: str, value: dict[str, Any], user: str | None = None
     ) -> None:
         """Store a preference under a name."""
-        path, body = f"/v1/preferences/{_segment(name)}", {"value": value}
-        await self._json("PUT", path, params=_given(user=user), json=body)
+        path, body = f"/v1/preferences/{path_segment(name)}", {"value": value}
+        await self.send_json("PUT", path, params=_given(user=user), json=body)
 
     async def delete_preference(self, name: str) -> None:
         """Delete a preference."""
-        await self._send("DELETE", f"/v1/preferences/{_segment(name)}")
+        await self._send("DELETE", f"/v1/preferences/{path_segment(name)}")
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Return the service's models, the default first, and keep them as ``known_models``."""
-        body = await self._json("GET", "/v1/models")
+        body = await self.send_json("GET", "/v1/models")
         self.known_models = tuple(map(ModelInfo.from_json, body["data"]))
         return self.known_models
 
     async def status(self) -> ServiceStatus:
         """Return how busy the service is."""
-        return ServiceStatus.from_json(await self._json("GET", "/v1/status"))
+        return ServiceStatus.from_json(await self.send_json("GET", "/v1/status"))
 
     async def check(self) -> None:
         """Check that the service would run a job now.
@@ -305,7 +307,7 @@ class CascadeClient:
     async def _open_stream(self, job_id: str, last_event_id: str) -> AsyncGenerator[JobEvent]:
         headers = _headers() | stream_headers(last_event_id)
         timeout = httpx.Timeout(EVENT_SILENCE_S, connect=_CONNECT_S)
-        path = f"/v1/jobs/{_segment(job_id)}/events"
+        path = f"/v1/jobs/{path_segment(job_id)}/events"
         try:
             async with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
                 if answer.status_code == HTTPStatus.NO_CONTENT:
@@ -321,7 +323,8 @@ class CascadeClient:
         except (httpx.TransportError, httpx_sse.SSEError, ValueError) as error:
             raise NotReady("the event stream broke") from error
 
-    async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    async def send_json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Send a request that is safe to repeat, and return the JSON of its answer."""
         answer = await self._send(method, path, **options)
         try:
             body: dict[str, Any] = answer.json()
@@ -369,7 +372,7 @@ def _given(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _segment(value: str) -> str:
+def path_segment(value: str) -> str:
     """Return an id as a part of a path; refuse what would reach another route."""
     if not is_id(value):
         raise NotFound(f"{value[:64]!r} is not an id")

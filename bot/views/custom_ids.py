@@ -38,6 +38,10 @@ Action = Literal[
     "template",
     "hero",
     "vote",
+    "submit",
+    "approve",
+    "reject",
+    "approved",
 ]
 Visibility = Literal["public", "private"]
 """Of a picture's message: people see it, or its person alone does."""
@@ -53,12 +57,13 @@ class CustomId:
 
     Attributes:
         action: the name of the handler.
-        subject: what the action applies to: a job's id, a comparison's, ``all``, a page's number,
-            or the id of the message with the picture that a form starts from.
+        subject: what the action applies to: a job's id, a comparison's, a picture's that waits for
+            approval, ``all``, a page's number, or the id of the message with the picture that a
+            form starts from.
         arg: the index of a picture, ``all``, ``none`` or ``keep``; a pair's index and the vote,
-            such as ``0.left``; the seed in a form; or empty. In a menu it ends with the visibility
-            of the picture's own message, such as ``0.public``: Discord does not tell of that
-            message.
+            such as ``0.left``; the seed in a form; the version of an asset; or empty. In a menu it
+            ends with the visibility of the picture's own message, such as ``0.public``: Discord
+            does not tell of that message.
     """
 
     action: Action

@@ -189,6 +189,7 @@ def rules(translate: Translator, rules: GuildRules) -> Layout:
         if channels
         else translate("admin.channels_all")
     )
+    lines.append(_approval(translate, rules))
     lists = (("admin.blocklist", rules.words), ("admin.blocklist_adult", rules.adult_words))
     named = [
         translate(
@@ -198,6 +199,17 @@ def rules(translate: Translator, rules: GuildRules) -> Layout:
         if words
     ]
     return Layout(box([text("\n".join(lines + (named or [translate("admin.blocklist_empty")])))]))
+
+
+def _approval(translate: Translator, rules: GuildRules) -> str:
+    if not rules.approval_channel:
+        return translate("admin.approval_off")
+    role = f"<@&{rules.approval_role}>" if rules.approval_role else ""
+    return translate(
+        "admin.approval",
+        channel=f"<#{rules.approval_channel}>",
+        role=role or translate("admin.approval_managers"),
+    )
 
 
 def status(translate: Translator, found: ServiceStatus, problem: str) -> Layout:

@@ -20,6 +20,7 @@ _SIZE_CHARS = 11
 _STRENGTH_CHARS = 20
 _TEXT_CHARS = 4000
 """The longest text that Discord takes in a form."""
+MAX_REASON_CHARS = 1000
 
 
 class EditForm(ui.Modal):
@@ -121,6 +122,25 @@ class StartForm(ui.Modal):
         self.add_item(_text(translate, "prompt", "", MAX_PROMPT_CHARS, is_long=True))
         self.add_item(_strength(translate, strength_name(translate, DEFAULT_STRENGTH)))
         self.stop()
+
+
+class RejectForm(ui.Modal):
+    """Asks why a picture is not approved.
+
+    Args:
+        translate: translates into the person's language.
+        custom_id: of the form.
+    """
+
+    def __init__(self, translate: Translator, custom_id: CustomId) -> None:
+        super().__init__(title=translate("modal.reject"), custom_id=str(custom_id))
+        self.add_item(_text(translate, "reason", "", MAX_REASON_CHARS, is_long=True))
+        self.stop()
+
+
+def reason_from(data: Mapping[str, Any]) -> str:
+    """Return the reason in a submitted form of `RejectForm`."""
+    return dict(_entries(data.get("components", ()))).get("reason", "").strip()
 
 
 def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:

@@ -32,12 +32,14 @@ class Offers:
         larger: the (width, height) of *Larger* in pixels; None: it is not offered.
         finer_steps: the decoder steps of *Finer*; None: it is not offered.
         series: make a series that keeps its composition.
+        approval: submit it to the approval channel of the server.
     """
 
     variants: bool = False
     larger: tuple[int, int] | None = None
     finer_steps: int | None = None
     series: bool = False
+    approval: bool = False
 
 
 def variants(translate: Translator, job: Job, seen: Visibility) -> Layout:
@@ -83,8 +85,11 @@ def options(translate: Translator, job: Job, seen: Visibility, offers: Offers) -
         chosen = picture_select(translate, job, seen)
         return Layout(text(heading), chosen, *map(text, about_series), row(*buttons))
     drawn = _drawn(translate, job, offers)
-    told = text("\n".join([heading, *drawn.values(), *about_series]))
+    about_approval = [_line(translate, "submit")] if offers.approval else []
+    told = text("\n".join([heading, *drawn.values(), *about_series, *about_approval]))
     made = list(_made_of(translate, job, job.images[0], seen, drawn))
+    if offers.approval:
+        buttons.append(_submit(translate, job, job.images[0], seen))
     return Layout(box([told]), *([row(*made)] if made else ()), row(*buttons))
 
 
@@ -105,11 +110,20 @@ def picture(
     first: list[Action] = ["vary", *(VARIANTS if offers.variants else ())]
     drawn = _drawn(translate, job, offers)
     lines = [*(_line(translate, action) for action in first), *drawn.values()]
+    if offers.approval:
+        lines.append(_line(translate, "submit"))
     parts: list[Any] = [box([text("\n".join([heading, *lines]))])]
     for actions in (first, list(drawn)):
         if actions:
             parts.append(row(*_made_of(translate, job, image, seen, actions)))
+    if offers.approval:
+        parts.append(row(_submit(translate, job, image, seen)))
     return Layout(*parts)
+
+
+def _submit(translate: Translator, job: Job, image: Image, seen: Visibility) -> Any:
+    custom_id = CustomId("submit", job.id, f"{image.index}.{seen}")
+    return button(custom_id, translate("button.submit"), "📨")
 
 
 def _drawn(translate: Translator, job: Job, offers: Offers) -> dict[Action, str]:

@@ -92,7 +92,7 @@ class Service:
         """Return the kind of key that a bot has, the same one each time."""
         if not self._key:
             store = self.database.keys
-            _, self._key = store.create("bot", ["read", "create", "trusted"], 0)
+            _, self._key = store.create("bot", ["read", "create", "review", "trusted"], 0)
         return self._key
 
     async def start(self) -> None:

@@ -13,13 +13,20 @@ from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import EditedValues
 from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults
+from bot.service.assets import Asset
 from bot.service.models import Comparison, ModelInfo, PicturePair, ServiceStatus, Vote
 from bot.text.catalog import Catalog, Translator
-from bot.views import comparison_messages, info_messages, picture_menus, picture_messages
+from bot.views import (
+    approval_messages,
+    comparison_messages,
+    info_messages,
+    picture_menus,
+    picture_messages,
+)
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.custom_ids import CustomId
-from bot.views.modals import EditForm, SeriesForm, StartForm
+from bot.views.modals import EditForm, RejectForm, SeriesForm, StartForm
 from bot.views.picture_menus import Offers
 from bot.views.snapshot import Snapshot
 from cascade_core.families.stable_cascade import STABLE_CASCADE
@@ -30,7 +37,7 @@ from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, pa
 _CREDIT = Credit("vary", 4, "https://discord.com/channels/1/2/3")
 _MODEL = ModelInfo("demo", "Apache-2.0", 1024, 768, 128, 256, 1024, (), 20)
 _PROMPT = "a <b>red</b> fox"
-_HEIGHT_PX = 8000
+_HEIGHT_PX = 10_000
 _BLURPLE = 0x5865F2
 _COLOURS = (0xC81E1E, 0x1EC81E, 0x1E1EC8, 0xC8C81E, 0x1EC8C8)
 
@@ -62,7 +69,7 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     series = job_like(5, prompt="a {colour} fox", variants=variants)
     five = [PictureFile(*file, True) for file in (preview, *four)]
     yield picture_messages.finished(translate, series, five)
-    offers = Offers(variants=True, larger=(384, 384), finer_steps=20, series=True)
+    offers = Offers(variants=True, larger=(384, 384), finer_steps=20, series=True, approval=True)
     yield picture_menus.options(translate, one, "public", offers)
     yield picture_menus.picture(translate, series, series.images[4], "public", offers)
     yield picture_messages.ended(translate, job_like(0), translate("ended.drafts"))
@@ -76,7 +83,21 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     ended = {"succeeded": 9, "failed": 1}
     yield info_messages.status(translate, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
     yield notice(translate("user_error.not_admin"), FAILED_COLOUR)
+    yield from _approvals(translate)
     yield from _comparison(translate)
+
+
+def _approvals(translate: Translator) -> Iterator[Layout]:
+    asset = Asset(
+        "IMG1", "submitted", 1, JOB_ID, 0, _PROMPT, 7, 7, "discord:4", "discord:5", "bot", ""
+    )
+    picture = PictureFile(*_file(_COLOURS[0]), True)
+    yield approval_messages.waiting(translate, asset, 4, picture, spoiler=False)
+    rejected = replace(asset, state="rejected", note="the _sun_ is missing")
+    yield approval_messages.decided(translate, rejected, picture, spoiler=False)
+    yield approval_messages.told(translate, rejected, "https://discord.com/channels/1/2/3")
+    approved = replace(asset, state="approved")
+    yield approval_messages.approved(translate, [approved] * 2, [_file(_COLOURS[0])] * 2, "x.0")
 
 
 def _comparison(translate: Translator) -> Iterator[Layout]:
@@ -93,7 +114,7 @@ def _comparison(translate: Translator) -> Iterator[Layout]:
 
 def _shown() -> list[str]:
     translate = Translator(Catalog.load(), "en")
-    names, users = {"7": "art"}, {"4": "alice"}
+    names, users = {"7": "art"}, {"4": "alice", "5": "bea"}
     shown = [
         message_html(
             Seen(one.to_components(), dict(one.files), 1000.0, channels=names, users=users)
@@ -102,6 +123,7 @@ def _shown() -> list[str]:
     ]
     values = EditedValues(prompt=_PROMPT, seed="7", size="256x256")
     forms = (
+        RejectForm(translate, CustomId("reject", "IMG1", "1")),
         StartForm(translate, "7", 1),
         SeriesForm(translate, "modal.hero_title", CustomId("hero", JOB_ID), values),
         EditForm(translate, JOB_ID, values, (0, 2, 3)),
@@ -123,11 +145,18 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert "<div class=select>Pick a picture<span>" in others[1]
     assert "<i>Try again</i> makes" in others[4]
     assert "Picture 5 · &lt;b&gt;4&lt;/b&gt;" in others[3]
-    compared, voted = others[-6:-4]
+    compared, voted = others[-7:-5]
     assert compared.count("<img ") == 4
     assert [compared.count(f"{side}</button>") for side in ("Left", "Same", "Right")] == [2, 2, 2]
     assert "me/other" not in compared
     assert "Left: <b>demo</b>. Right: <b>me/other</b>." in voted
+    waiting, rejected, told, approved = others[-11:-7]
+    assert "<span class=mention>@alice</span> asks for approval" in waiting
+    assert "✅ Approve</button>" in waiting
+    assert "the \\_sun\\_ is missing" in rejected
+    assert "<button" not in rejected
+    assert "<a>not approved</a>" in told
+    assert approved.count("<img ") == 2
     assert "<small>From 0 (the same picture) to 1" in others[-3]
     assert "a {colour} mug on a table</small>" in others[-2]
     assert "<p>○ 1</p><p>○ 2</p><p>○ 3</p><p>○ All 3</p>" in others[-1]

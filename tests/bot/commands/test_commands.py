@@ -101,12 +101,13 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 ) -> None:
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
-        "imagine", "draft", "compare", "series", "show", "gallery", "queue", "settings", "about",
-        "admin", "Vary details", "Image info", "Start from this picture",
+        "imagine", "draft", "compare", "series", "show", "gallery", "approved", "queue", "settings",
+        "about", "admin", "Vary details", "Image info", "Start from this picture",
     }  # fmt: skip
     for name, payload in by_name.items():
         is_admin = name == "admin"
-        assert sorted(payload["contexts"]) == ([0] if is_admin else [0, 1, 2])
+        is_of_servers = name in ("admin", "approved")
+        assert sorted(payload["contexts"]) == ([0] if is_of_servers else [0, 1, 2])
         assert sorted(payload["integration_types"]) == ([0] if is_admin else [0, 1])
     assert by_name["admin"]["default_member_permissions"] == 1 << 5  # Manage Server
 

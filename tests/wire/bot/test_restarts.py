@@ -38,6 +38,23 @@ async def test_what_finished_while_the_bot_was_dead_is_delivered_once(
     assert len(of_bot(stage.fake)) == 3
 
 
+async def test_a_picture_that_was_submitted_before_a_restart_is_approved_after_it(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    await (await boss.slash(stage.channel, "admin approval", channel=stage.channel)).reply()
+    job_id, message = await stage.picture()
+    await (await stage.alice.click(await stage.menu(message, "More…"), "Submit")).reply()
+    asked = await boss.sees(stage.channel, lambda m: "Approve" in m.buttons)
+    await bot.kill()
+    await start_bot()
+    await boss.click(asked, "Approve")
+    await stage.fake.wait_for(lambda: "Approved" in asked.text)
+    (image,) = stage.service.fake_jobs.images(job_id)
+    assert stage.service.database.assets.state(image.id) == "approved"
+
+
 async def set_state(stage: Stage, job_id: str, state: dict[str, Any] | None) -> None:
     headers = {"authorization": f"Bearer {stage.service.make_key()}"}
     async with AsyncClient(base_url=stage.service.url, headers=headers) as client:

@@ -14,7 +14,7 @@ from tests.wire.fake_discord.messages import Json, Message, Upload
 from tests.wire.fake_discord.rules import client_side
 from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.rules.writing import Draft
-from tests.wire.fake_discord.world import Channel, User
+from tests.wire.fake_discord.world import Channel, Role, User
 
 if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord
@@ -172,6 +172,9 @@ class Person:
             permissions = str(value.permissions_of(self.user))
             known = value.json() | {"permissions": permissions}
             resolved.setdefault("channels", {})[value.id] = known
+            value = value.id
+        if isinstance(value, Role):
+            resolved.setdefault("roles", {})[value.id] = value.json()
             value = value.id
         if isinstance(value, Person):
             resolved.setdefault("users", {})[value.user.id] = value.user.json()

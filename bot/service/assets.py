@@ -19,7 +19,7 @@ class Asset:
 
     Attributes:
         version: how often it changed its state.
-        submitted_by, decided_by: the end user; None: nobody yet, or a key itself.
+        submitted_by, decided_by: the end user; None: there was none yet, or a key did it itself.
         decider: the decider's name if it was a key without an end user, as in the studio.
         note: of the latest decision.
     """

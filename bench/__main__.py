@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bench import readme
 from bench.engine import engine, forward, handoff, png
+from bench.provenance import signing
 from bench.service import acks, api, backlog, durability, service, streams
 
 if __name__ == "__main__":
     handoff.main()
     png.main()
+    signing.main()
     forward.main()
     engine.main()
     service.main()

@@ -32,6 +32,9 @@ TITLES = {
     "backlog_postgresql": "Accepting and showing a job behind others, on PostgreSQL",
     "library": "Searches of a large library",
     "library_page": "The page of a large library",
+    "signing": "Signing pictures",
+    "other_builds": "Signed pictures in other programs",
+    "nearest": "The nearest pictures of a large library",
     "streams": "A thousand event streams",
     "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
@@ -50,6 +53,8 @@ COMMANDS = {
     "cpu_profile": "python -m bench.service.cpu_profile",
     "library": "python -m bench.service.library",
     "library_page": "python -m bench.service.library_page",
+    "other_builds": "python -m bench.provenance.other_builds",
+    "nearest": "python -m bench.provenance.nearest",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
@@ -63,7 +68,9 @@ OWN_NETWORKS_SINCE = "2026-11-29T13:03:22+00:00"
 """Before, the networks were those of diffusers."""
 LEAN_SERVICE_SINCE = "2026-11-29T18:03:30+00:00"
 """Before, each stage of a job was recorded, and gateways polled for events."""
-WITHOUT_SERVICE = frozenset({"forward", "engine", "handoff", "png", "gpu"})
+WITHOUT_SERVICE = frozenset(
+    {"forward", "engine", "handoff", "png", "gpu", "signing", "other_builds"}
+)
 IN_SUMMARY = (
     "service",
     "handoff",
@@ -90,7 +97,8 @@ PREAMBLE = f"""# Benchmarks
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
 `bench.service.cpu_profile`, `bench.service.databases`, `bench.service.library`,
-`bench.service.library_page`, `bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
+`bench.service.library_page`, `bench.provenance.other_builds`, `bench.provenance.nearest`,
+`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
 `bench.autoscale`, `bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and
 on a machine with an NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog`
 measure PostgreSQL with `--database-url postgresql://…`.

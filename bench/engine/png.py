@@ -31,7 +31,7 @@ THUMBNAILS_TARGET_MS = 15
 def main() -> None:
     """Write every picture both ways, check that both hold its pixels, and write the result."""
     where, repeats = machine(), _arguments().repeats
-    pictures = {"photo-like": _photo, "drawn": _drawn}
+    pictures = {"photo-like": photo, "drawn": _drawn}
     rows = {
         f"{name}, {side}x{side}": _measure(make(side), repeats)
         for side in SIDES_PX
@@ -59,7 +59,7 @@ def main() -> None:
     write_result("png", {"machine": where, "rows": rows}, "\n".join(lines))
 
 
-def _photo(side_px: int) -> Rgb:
+def photo(side_px: int) -> Rgb:
     """Return smooth colours of many sizes, and grain."""
     rng = np.random.default_rng(0)
     picture = rng.standard_normal((side_px, side_px, 1)) * 0.04

@@ -65,13 +65,13 @@ def main() -> None:
     result: dict[str, Any] = {"machine": where, "pictures": count}
     with tempfile.TemporaryDirectory() as folder:
         result["sqlite"] = _measured(scratch_settings(Path(folder)).database_url, count)
-    with _postgresql() as url:
+    with empty_postgresql() as url:
         result["postgresql"] = _measured(url, count) if url else None
     write_result("library", result, table(result))
 
 
 @contextmanager
-def _postgresql() -> Iterator[str]:
+def empty_postgresql() -> Iterator[str]:
     """Give an empty database; empty text where PostgreSQL is not installed."""
     binaries = find_binaries()
     if binaries is None:

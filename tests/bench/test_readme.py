@@ -23,6 +23,8 @@ APART = {
     "cpu_profile": "bench.service.cpu_profile",
     "library": "bench.service.library",
     "library_page": "bench.service.library_page",
+    "other_builds": "bench.provenance.other_builds",
+    "nearest": "bench.provenance.nearest",
     "backlog_postgresql": "bench.service.backlog",
     "recovery": "bench.service.recovery",
     "soak": "bench.service.soak",

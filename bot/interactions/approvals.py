@@ -147,7 +147,7 @@ class Approvals:
     async def _decide(
         self, responder: Responder, pressed: CustomId, action: str, reason: str
     ) -> None:
-        """Carry a decision, and show what the picture is then, also where another one came first."""
+        """Carry a decision and show what the picture is then, also where another came first."""
         version = int(pressed.arg) if pressed.arg.isdecimal() else 0
         conflict: AssetConflict | None = None
         try:

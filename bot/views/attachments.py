@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
-from cascade_core.images.ai_mark import PNG_KEY, AiMark
+from cascade_core.images.ai_mark import AiMark
+from cascade_core.images.marked_png import marked_png
 
 MAX_REQUEST_BYTES = 24 * 1024 * 1024
 """Discord accepts 25 MiB per request, with the other fields of the form."""
@@ -21,7 +21,8 @@ _SMALLEST_SIDE_PX = 256
 _NAME_CHARS = 40
 _ARTICLE = re.compile(r"(a|an|the)-(?=.)")
 _NUMBER_GROUND = "#202024"
-_THUMBNAIL = {"quality": 80, "method": 2}
+_THUMBNAIL_QUALITY = 80
+_NO_MODEL = AiMark().packet().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,10 @@ def fit(name: str, data: bytes, limit_bytes: int) -> PictureFile:
     if len(data) <= limit_bytes:
         return PictureFile(f"{name}.png", data, True)
     with Image.open(BytesIO(data)) as opened:
-        image = opened.convert("RGB")
+        image, mark = opened.convert("RGB"), opened.info.get("xmp") or _NO_MODEL
     while True:
         for quality in _QUALITIES:
-            smaller = _webp(image, quality=quality, method=2)
+            smaller = _webp(image, mark, quality=quality, method=2)
             if len(smaller) <= limit_bytes:
                 return PictureFile(f"{name}.webp", smaller, False)
         if min(image.size) <= _SMALLEST_SIDE_PX:
@@ -85,12 +86,8 @@ def fit(name: str, data: bytes, limit_bytes: int) -> PictureFile:
 
 def unnamed(data: bytes) -> bytes:
     """Return a picture as PNG without what tells its model: that a model made it alone."""
-    marks = PngInfo()
-    marks.add_itxt(PNG_KEY, AiMark().packet())
-    file = BytesIO()
     with Image.open(BytesIO(data)) as opened:
-        opened.convert("RGB").save(file, "PNG", pnginfo=marks)
-    return file.getvalue()
+        return marked_png(opened.convert("RGB"))
 
 
 def thumbnail(data: bytes, side_px: int) -> bytes:
@@ -98,7 +95,7 @@ def thumbnail(data: bytes, side_px: int) -> bytes:
     with Image.open(BytesIO(data)) as opened:
         image = opened.convert("RGB")
     image.thumbnail((side_px, side_px))
-    return _webp(image, **_THUMBNAIL)
+    return _webp(image, quality=_THUMBNAIL_QUALITY, method=2)
 
 
 def numbered(data: bytes, number: int) -> bytes:
@@ -113,7 +110,7 @@ def numbered(data: bytes, number: int) -> bytes:
     return _webp(image, quality=90, method=2)
 
 
-def _webp(image: Image.Image, **options: int) -> bytes:
+def _webp(image: Image.Image, mark: bytes = _NO_MODEL, **options: int) -> bytes:
     file = BytesIO()
-    image.save(file, "WEBP", **options)
+    image.save(file, "WEBP", xmp=mark, **options)
     return file.getvalue()

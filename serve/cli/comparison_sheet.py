@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cascade_core.images.marked_png import marked_png
 from serve.cli.comparison_run import entry_name
 from serve.cli.contact_sheet import CELL_PX, drawable, fitting
 
@@ -48,6 +48,4 @@ def comparison_sheet(result: Mapping[str, Any], folder: Path) -> bytes:
                     small = picture.convert("RGB")
                 small.thumbnail((CELL_PX, CELL_PX))
                 sheet.paste(small, (_GAP_PX + column * cell_px, top + _HEAD_PX))
-    data = io.BytesIO()
-    sheet.save(data, "PNG")
-    return data.getvalue()
+    return marked_png(sheet)

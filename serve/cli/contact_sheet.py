@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
+
+from cascade_core.images.marked_png import marked_png
 
 CELL_PX: Final = 256
 """The longest side of a picture on the sheet."""
@@ -41,9 +42,7 @@ def contact_sheet(files: Sequence[Path], labels: Sequence[str]) -> bytes:
         sheet.paste(small, (left, top))
         text = fitting(f"{number + 1}  {drawable(label)}", font)
         draw.text((left, top + CELL_PX + _GAP_PX // 2), text, fill=_INK, font=font)
-    data = io.BytesIO()
-    sheet.save(data, "PNG")
-    return data.getvalue()
+    return marked_png(sheet)
 
 
 def drawable(label: str) -> str:

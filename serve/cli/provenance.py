@@ -91,6 +91,9 @@ def _print(found: dict[str, Any]) -> None:
     for action in credentials["actions"]:
         by = " ".join(filter(None, (action["software"], action["model"])))
         say(f"action: {action['action']}" + (f" by {by}" if by else ""))
+    for one in credentials["ingredients"]:
+        signed = "a signed picture" if one["is_signed"] else "a picture that is not signed"
+        say(f"made of {signed} ({one['relationship']})")
     if xmp:
         by = " ".join(filter(None, (xmp["system"], xmp["version"])))
         say(f"mark: {xmp['digital_source_type'].rpartition('/')[2]}" + (f" by {by}" if by else ""))

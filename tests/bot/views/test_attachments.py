@@ -6,8 +6,10 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bot.views.attachments import MAX_REQUEST_BYTES, fit, fitted, numbered, picture_name
+from cascade_core.images.ai_mark import PNG_KEY, AiMark
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,16 @@ def test_a_file_that_does_not_fit_becomes_a_webp_that_does(share: float) -> None
     assert len(file.data) <= limit
     with Image.open(BytesIO(file.data)) as image:
         assert image.format == "WEBP"
+        assert b"trainedAlgorithmicMedia" in image.info["xmp"]
+
+
+def test_a_smaller_file_keeps_what_the_picture_says_of_its_model() -> None:
+    marks, file = PngInfo(), BytesIO()
+    marks.add_itxt(PNG_KEY, AiMark("own model", "r1").packet())
+    Image.effect_noise((300, 300), 100).save(file, "PNG", pnginfo=marks)
+    smaller = fit("a", file.getvalue(), 20_000)
+    with Image.open(BytesIO(smaller.data)) as image:
+        assert b"own model" in image.info["xmp"]
 
 
 async def test_several_files_share_what_one_request_may_hold() -> None:

@@ -107,6 +107,7 @@ def test_a_contact_sheet_shows_every_picture_in_its_order(tmp_path: Path) -> Non
     with Image.open(tmp_path / "sheet.png") as sheet:
         places = [(20, 20), (20 + CELL_PX, 20), (20, 50 + CELL_PX)]
         assert [sheet.getpixel(place) for place in places] == colours
+        assert b"trainedAlgorithmicMedia" in sheet.info["xmp"]
 
 
 def test_of_a_long_label_no_more_is_measured_than_can_be_seen(

@@ -138,6 +138,20 @@ async def test_pictures_in_an_export_are_signed_with_what_was_done_to_them(
     assert {one["credentials"] for one in told} == {"signed"}
 
 
+async def test_pictures_of_an_export_are_signed(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    image_id = (await made(client, fake_jobs))["images"][0]["id"]
+    body = {"ids": [image_id], "presets": ["instagram-square"], "originals": True}
+    answer = await client.post("/v1/exports", json=body)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        files = [archive.read(name) for name in archive.namelist()]
+    pictures = [data for data in files if data.startswith((b"\x89PNG", b"RIFF", b"\xff\xd8"))]
+    original, rendition = sorted((actions_of(data) for data in pictures), key=len)
+    assert original == ["c2pa.created"]
+    assert rendition[0] == "c2pa.opened"
+
+
 async def test_a_copy_from_before_pictures_were_signed_is_not_delivered(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:

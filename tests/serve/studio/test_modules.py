@@ -8,8 +8,8 @@ import pytest
 
 from serve.studio.files import PREACT, STATIC, imported, studio_files
 
-FIRST_VIEW_BYTES = 114_000
-ALL_LINES = 6200
+FIRST_VIEW_BYTES = 116_000
+ALL_LINES = 6900
 """With the comments. The plan was 4000."""
 FIRST = ("app.js", "create/create.js")
 _STYLED = re.compile(r"^ *(\.[\w-]+)", re.MULTILINE)

@@ -10,6 +10,7 @@ const PATHS = [
   ["library", /^\/library\/?$/],
   ["viewer", /^\/pictures\/(?<id>[\w.-]+)$/],
   ["compare", /^\/compare\/(?<a>[\w.-]+)\/(?<b>[\w.-]+)$/],
+  ["review", /^\/review\/?$/],
   ["queue", /^\/queue\/?$/],
   ["admin", /^\/admin\/?$/],
 ];
@@ -42,6 +43,7 @@ export const paths = {
   library: (query) => withQuery(`${ROOT}/library`, query),
   picture: (id, query) => withQuery(`${ROOT}/pictures/${id}`, query),
   compare: (a, b) => `${ROOT}/compare/${a}/${b}`,
+  review: () => `${ROOT}/review`,
   queue: () => `${ROOT}/queue`,
   admin: () => `${ROOT}/admin`,
 };

@@ -1,10 +1,11 @@
 /** Navigation, notices, and the view between them. */
-import { html } from "../core/html.js";
+import { html, useEffect } from "../core/html.js";
 import { Link, go, paths, route } from "../core/router.js";
 import { isKeyless, may } from "../core/session.js";
 import { useShortcuts } from "../core/shortcuts.js";
 import { store, useStore } from "../core/store.js";
 import { t } from "../core/text.js";
+import { loadSubmitted, submitted } from "../asset/submitted.js";
 import { Icon } from "../parts/icon.js";
 import { Lazy } from "../parts/lazy.js";
 import { ConnectionBanner, Toasts } from "./notices.js";
@@ -13,6 +14,7 @@ import { LoadedView } from "./view.js";
 const ITEMS = [
   { view: "create", icon: "create", path: paths.create(), scope: "read" },
   { view: "library", icon: "library", path: paths.library(), scope: "read" },
+  { view: "review", icon: "check", path: paths.review(), scope: "review" },
   { view: "queue", icon: "queue", path: paths.queue(), scope: "read" },
   { view: "admin", icon: "admin", path: paths.admin(), scope: "admin" },
 ];
@@ -29,6 +31,7 @@ export function Frame() {
   const keys = { "?": () => setDialog("shortcuts") };
   for (const item of items) keys[item.view[0]] = () => go(item.path);
   useShortcuts(keys, "frame");
+  useEffect(() => void loadSubmitted(), [view]);
   const close = () => setDialog("");
 
   return html`<div class="frame">
@@ -45,6 +48,7 @@ export function Frame() {
 }
 
 function Rail({ items, view, onMenu }) {
+  const waiting = useStore(submitted);
   const shown = view === "viewer" || view === "compare" ? "library" : view;
   return html`<nav class="rail" aria-label=${t("frame.navigation")}>
     <${Link} class="brand" href=${paths.create()}><${Icon} name="create" size=${22} />${t("frame.name")}<//>
@@ -52,6 +56,7 @@ function Rail({ items, view, onMenu }) {
       ${items.map((item) => html`<li key=${item.view}>
         <${Link} class="rail-item" href=${item.path} aria-current=${item.view === shown ? "page" : undefined}>
           <${Icon} name=${item.icon} /><span>${t(`frame.${item.view}`)}</span>
+          ${item.view === "review" && waiting > 0 && html`<span class="rail-count">${waiting}</span>`}
         <//>
       </li>`)}
       <li>

@@ -10,11 +10,12 @@ const VIEWS = {
   admin: { module: "../admin/admin.js", styles: "../admin/admin.css", texts: ["admin"] },
   compare: { module: "../viewer/compare.js", styles: "../viewer/viewer.css", texts: ["viewer", "create"] },
   create: { module: "../create/create.js", styles: "../create/create.css", texts: ["create"] },
-  library: { module: "../library/library.js", styles: "../library/library.css", texts: ["library", "create"] },
+  review: { module: "../review/review.js", styles: ["../review/review.css", "../asset/asset.css"], texts: ["asset"] },
+  library: { module: "../library/library.js", styles: "../library/library.css", texts: ["library", "create", "asset"] },
   missing: { module: "./missing.js", styles: null, texts: [] },
   queue: { module: "../queue/queue.js", styles: "../queue/queue.css", texts: ["queue", "create"] },
   signin: { module: "../signin/signin.js", styles: "../signin/signin.css", texts: ["signin"] },
-  viewer: { module: "../viewer/viewer.js", styles: "../viewer/viewer.css", texts: ["viewer", "create"] },
+  viewer: { module: "../viewer/viewer.js", styles: ["../viewer/viewer.css", "../asset/asset.css"], texts: ["viewer", "create", "asset"] },
 };
 
 let isFirst = true;
@@ -53,14 +54,13 @@ export function LoadedView({ name, params = {}, query = {} }) {
 /** Load a view, if it was not yet. */
 export async function loadView(name) {
   const { module, styles, texts } = VIEWS[name];
-  const [view] = await Promise.all([import(module), loadStyles(styles), ...texts.map(loadText)]);
+  const [view] = await Promise.all([import(module), ...[styles ?? []].flat().map(loadStyles), ...texts.map(loadText)]);
   return view.default;
 }
 
 const sheets = new Map();
 
 function loadStyles(path) {
-  if (!path) return Promise.resolve();
   if (!sheets.has(path)) sheets.set(path, linked(new URL(path, import.meta.url).href));
   return sheets.get(path);
 }

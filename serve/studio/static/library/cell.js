@@ -48,8 +48,10 @@ function Thumbnail({ picture }) {
 }
 
 function Marks({ picture }) {
-  if (!picture.star && !picture.rating) return null;
+  const isAsset = picture.state !== "draft";
+  if (!picture.star && !picture.rating && !isAsset) return null;
   return html`<span class="cell-marks">
+    ${isAsset && html`<span class="cell-state">${t(`asset.state.${picture.state}`)}</span>`}
     ${picture.star && html`<span class="cell-star"><${Icon} name="star" size=${16} /></span>`}
     ${picture.rating > 0 && html`<span aria-label=${t("library.rated", { count: picture.rating })} role="img">${"★".repeat(picture.rating)}</span>`}
   </span>`;

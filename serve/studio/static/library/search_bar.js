@@ -12,6 +12,7 @@ import { MOST_CHARACTERS, withWords, wordOf } from "./query.js";
 
 const TYPED_MS = 300;
 const DAY_MS = 86_400_000;
+const STATES = ["draft", "submitted", "approved", "rejected", "published", "archived"];
 const RATINGS = ["5", ">=4", ">=3", ">=1"];
 
 /**
@@ -80,6 +81,7 @@ function Filters({ q, set, pictures }) {
     ["kind", operations.map(({ name }) => [name, kindTitle(name)])],
     ["size", sizes.map((size) => [size, sizeText(size)])],
     ["star", [["yes", t("library.starred")]]],
+    ["state", STATES.map((state) => [state, t(`asset.state.${state}`)])],
     ["rating", RATINGS.map((rating) => [rating, ratingText(rating)])],
     ...(known.length ? [["board", known.map(({ id, title }) => [id, title])]] : []),
   ];

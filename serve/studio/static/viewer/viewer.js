@@ -8,6 +8,7 @@ import { useShortcuts } from "../core/shortcuts.js";
 import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 import { pictureHref } from "../library/query.js";
+import { AssetPanel } from "../asset/asset_panel.js";
 import { Confirm } from "../parts/dialog.js";
 import { Failure } from "../parts/empty.js";
 import { SkeletonText } from "../parts/skeleton.js";
@@ -67,6 +68,7 @@ function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
   const { job, image } = found;
   return html`<${Prompt} text=${prompt} negative=${job.request.negative_prompt} />
     ${around.own && html`<${Marks} key=${id} picture=${around.own} pictures=${around.pictures} />`}
+    <${AssetPanel} key="asset ${id}" id=${id} />
     <${Actions}
       job=${job}
       image=${image}

@@ -1,4 +1,5 @@
 /** What can be done with the selected pictures, or with the active one if none is selected. */
+import * as api from "../../core/api.js";
 import { html, useRef, useState } from "../../core/html.js";
 import { go, paths } from "../../core/router.js";
 import { may } from "../../core/session.js";
@@ -10,6 +11,8 @@ import { changeAll } from "./bulk.js";
 import { download } from "./download.js";
 import { countOf, idsOf, isSelected, NOTHING } from "./selection.js";
 import { TagDialog } from "./tag_dialog.js";
+
+const AT_ONCE = 500;
 
 export function useActions({ pictures, selected, place, refresh }) {
   const [open, setOpen] = useState("");
@@ -53,6 +56,19 @@ export function useActions({ pictures, selected, place, refresh }) {
       place.focus(Math.max(0, Math.min(place.active, pictures.total - 1)));
       if (count > kept) toast(t("library.deleted", { count: count - kept }));
     });
+  const submit = () =>
+    run(async () => {
+      const ids = await idsOf(targets, pictures.q);
+      let count = 0;
+      for (let start = 0; start < ids.length; start += AT_ONCE) {
+        const body = { ids: ids.slice(start, start + AT_ONCE), action: "submit" };
+        const { results } = await api.post("/v1/assets/transitions", body);
+        count += results.filter(({ asset }) => asset).length;
+      }
+      if (count < ids.length) toast(t("asset.not_submitted", { count: ids.length - count }), { kind: "error" });
+      if (count) toast(t("asset.all_submitted", { count }));
+      await pictures.refresh({ isStale: true });
+    });
   const ask = (dialog) => may("create") && count > 0 && setOpen(dialog);
   const close = () => setOpen("");
   const changeAndClose = (action, value) =>
@@ -65,6 +81,7 @@ export function useActions({ pictures, selected, place, refresh }) {
     isBusy,
     star: () => change(areStarred(pictures, targets) ? "unstar" : "star"),
     rate: (rating) => change("rate", rating),
+    submit,
     tag: () => ask("tag"),
     putOnBoard: () => ask("board"),
     askToDelete: () => ask("delete"),

@@ -22,6 +22,7 @@ export function SelectionBar({ pictures, selected, actions }) {
       ${may("create") && html`<${Marks} actions=${actions} />`}
       ${count === 2 &&
       html`<${IconButton} icon="compare" label=${t("library.compare")} onClick=${actions.compare} />`}
+      ${may("create") && html`<${IconButton} icon="send" label=${t("asset.action.submit")} onClick=${actions.submit} />`}
       <${IconButton} icon="download" label=${t("library.download")} onClick=${actions.download} />
       ${may("create") &&
       html`<${IconButton} icon="trash" kind="danger" label=${t("library.delete")} onClick=${actions.askToDelete} />`}

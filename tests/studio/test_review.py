@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -139,6 +141,26 @@ async def test_selected_pictures_are_submitted_at_once(service: Service, page_of
     await page.get_by_role("button", name="Submit for approval").click()
     await expect(page.get_by_text("2 pictures were submitted.")).to_be_visible()
     await expect(page.locator(".cell-state")).to_have_count(2)
+
+
+async def test_pictures_are_exported_in_the_forms_of_channels(
+    service: Service, page_of: OpenPage, axe: Axe
+) -> None:
+    image_id = (await make(service, prompt="a ring for channels"))["images"][0]["id"]
+    page = await page_of(service, f"/studio/pictures/{image_id}")
+    await page.get_by_role("button", name="Download").click()
+    await page.get_by_role("menuitem", name="Export…").click()
+    await page.get_by_role("checkbox", name="link-card").check()
+    await axe(page)
+    async with page.expect_download() as waiting:
+        await page.get_by_role("button", name="Export", exact=True).click()
+    download = await waiting.value
+    with ZipFile(await download.path()) as archive:
+        told = json.loads(archive.read("manifest.json"))["files"]
+    assert [(one["preset"], one["image_id"]) for one in told] == [
+        ("original", image_id),
+        ("link-card", image_id),
+    ]
 
 
 async def test_review_has_no_barriers_in_both_themes_and_on_a_phone(

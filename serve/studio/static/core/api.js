@@ -1,7 +1,7 @@
 /**
  * Requests to the HTTP API. Every function answers with the parsed JSON or throws ApiError. Their
- * options: `query`, `signal`, and the `idempotencyKey` of a request that makes or
- * continues a job.
+ * options: `query`, `signal`, `asFile` for an answer that is a Blob, and the `idempotencyKey` of a
+ * request that makes or continues a job.
  */
 
 /** An answer that is an error, or none at all. */
@@ -51,7 +51,7 @@ export function newIdempotencyKey() {
   return `studio-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-async function send(method, path, body, { query, signal, idempotencyKey } = {}) {
+async function send(method, path, body, { query, signal, idempotencyKey, asFile = false } = {}) {
   const isForm = body instanceof FormData;
   const headers = { accept: "application/json" };
   if (body !== undefined && !isForm) headers["content-type"] = "application/json";
@@ -61,6 +61,7 @@ async function send(method, path, body, { query, signal, idempotencyKey } = {}) 
   let response;
   try {
     response = await fetch(withQuery(path, query), init);
+    if (asFile && response.ok) return await response.blob();
     const answer = await parsed(response);
     if (response.ok) return answer;
     throw errorOf(response, answer);

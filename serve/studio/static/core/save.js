@@ -1,7 +1,7 @@
-/** Download a file. */
-export function save(url) {
+/** Download a file; its name is the service's, unless the file is the page's own. */
+export function save(url, name = "") {
   const link = document.createElement("a");
   link.href = url;
-  link.download = "";
+  link.download = name;
   link.click();
 }

@@ -11,7 +11,7 @@ const VIEWS = {
   compare: { module: "../viewer/compare.js", styles: "../viewer/viewer.css", texts: ["viewer", "create"] },
   create: { module: "../create/create.js", styles: "../create/create.css", texts: ["create"] },
   review: { module: "../review/review.js", styles: ["../review/review.css", "../asset/asset.css"], texts: ["asset"] },
-  library: { module: "../library/library.js", styles: "../library/library.css", texts: ["library", "create", "asset"] },
+  library: { module: "../library/library.js", styles: ["../library/library.css", "../asset/asset.css"], texts: ["library", "create", "asset"] },
   missing: { module: "./missing.js", styles: null, texts: [] },
   queue: { module: "../queue/queue.js", styles: "../queue/queue.css", texts: ["queue", "create"] },
   signin: { module: "../signin/signin.js", styles: "../signin/signin.css", texts: ["signin"] },

@@ -16,7 +16,7 @@ import { Menu } from "../parts/menu.js";
 import { imageUrl } from "../parts/picture.js";
 
 /** `comparable` is the id of a relative. */
-export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
+export function Actions({ job, image, prompt, comparable, onShare, onExport, onDelete }) {
   const useAgain = () => {
     reuse(job);
     go(paths.create());
@@ -27,7 +27,7 @@ export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
       ${comparable &&
       html`<${ButtonLink} icon="compare" href=${paths.compare(comparable, image.id)}>${t("viewer.compare")}<//>`}
       ${may("create") && html`<${Button} icon="redo" onClick=${useAgain}>${t("viewer.reuse")}<//>`}
-      <${Menu} label=${t("viewer.download")} items=${downloads(image)} class="button plain">
+      <${Menu} label=${t("viewer.download")} items=${downloads(image, onExport)} class="button plain">
         <${Icon} name="download" size=${18} />${t("viewer.download")}
       <//>
       <${Button} icon="share" onClick=${onShare}>${t("viewer.share")}<//>
@@ -58,8 +58,8 @@ function Remakes({ image, prompt }) {
   </div>`;
 }
 
-function downloads(image) {
+function downloads(image, onExport) {
   const file = (format, more = "") => () => save(`${imageUrl(image.id)}?format=${format}${more}`);
   const formats = ["png", "webp", "jpeg"].map((format) => ({ text: format.toUpperCase(), onSelect: file(format) }));
-  return [...formats, { text: t("viewer.download_bare"), onSelect: file("png", "&metadata=none") }];
+  return [...formats, { text: t("viewer.download_bare"), onSelect: file("png", "&metadata=none") }, { text: t("asset.export"), onSelect: onExport }];
 }

@@ -9,6 +9,7 @@ import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 import { pictureHref } from "../library/query.js";
 import { AssetPanel } from "../asset/asset_panel.js";
+import { ExportDialog } from "../asset/export_dialog.js";
 import { Confirm } from "../parts/dialog.js";
 import { Failure } from "../parts/empty.js";
 import { SkeletonText } from "../parts/skeleton.js";
@@ -60,6 +61,7 @@ export default function Viewer({ params: { id }, query }) {
         : html`<${SkeletonText} lines=${6} />`}
     </section>
     ${dialog === "share" && html`<${ShareDialog} id=${id} onClose=${() => setDialog("")} />`}
+    ${dialog === "export" && html`<${ExportDialog} count=${1} ids=${() => [id]} onClose=${() => setDialog("")} />`}
     ${dialog === "delete" && html`<${DeleteDialog} id=${id} onClose=${() => setDialog("")} onDeleted=${goOn} />`}
   </article>`;
 }
@@ -75,6 +77,7 @@ function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
       prompt=${prompt}
       comparable=${comparable}
       onShare=${() => onDialog("share")}
+      onExport=${() => onDialog("export")}
       onDelete=${() => onDialog("delete")}
     />
     <${FamilyTree} id=${id} latentId=${image.latent_id} family=${family} q=${q} />

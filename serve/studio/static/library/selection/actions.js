@@ -5,6 +5,7 @@ import { go, paths } from "../../core/router.js";
 import { may } from "../../core/session.js";
 import { failed, toast } from "../../core/toast.js";
 import { t } from "../../core/text.js";
+import { ExportDialog } from "../../asset/export_dialog.js";
 import { Confirm } from "../../parts/dialog.js";
 import { BoardDialog } from "./board_dialog.js";
 import { changeAll } from "./bulk.js";
@@ -91,7 +92,9 @@ export function useActions({ pictures, selected, place, refresh }) {
         const [a, b] = await idsOf(targets, pictures.q);
         if (b) go(paths.compare(a, b));
       }),
-    dialog: html`${open === "delete" && html`<${Confirm} title=${t("library.delete_title", { count })}
+    export: () => count > 0 && setOpen("export"),
+    dialog: html`${open === "export" && html`<${ExportDialog} count=${count} ids=${() => idsOf(targets, pictures.q)} onClose=${close} />`}
+      ${open === "delete" && html`<${Confirm} title=${t("library.delete_title", { count })}
         text=${t("library.delete_text")} label=${t("library.delete")} busy=${isBusy} onConfirm=${remove} onClose=${close} />`}
       ${open === "tag" && html`<${TagDialog} ...${dialogs} />`}
       ${open === "board" && html`<${BoardDialog} ...${dialogs} />`}`,

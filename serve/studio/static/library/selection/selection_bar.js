@@ -3,6 +3,7 @@ import { html } from "../../core/html.js";
 import { may } from "../../core/session.js";
 import { t } from "../../core/text.js";
 import { Button, IconButton } from "../../parts/button.js";
+import { Icon } from "../../parts/icon.js";
 import { Menu } from "../../parts/menu.js";
 import { ALL, countOf, inverted, NOTHING } from "./selection.js";
 
@@ -23,7 +24,10 @@ export function SelectionBar({ pictures, selected, actions }) {
       ${count === 2 &&
       html`<${IconButton} icon="compare" label=${t("library.compare")} onClick=${actions.compare} />`}
       ${may("create") && html`<${IconButton} icon="send" label=${t("asset.action.submit")} onClick=${actions.submit} />`}
-      <${IconButton} icon="download" label=${t("library.download")} onClick=${actions.download} />
+      <${Menu} label=${t("library.download")} opens="up" items=${[
+        { text: t("library.download"), onSelect: actions.download },
+        { text: t("asset.export"), onSelect: actions.export },
+      ]}><${Icon} name="download" /><//>
       ${may("create") &&
       html`<${IconButton} icon="trash" kind="danger" label=${t("library.delete")} onClick=${actions.askToDelete} />`}
     </div>

@@ -163,6 +163,20 @@ async def test_pictures_are_exported_in_the_forms_of_channels(
     ]
 
 
+async def test_a_file_is_verified(service: Service, page_of: OpenPage, axe: Axe) -> None:
+    image_id = (await make(service, prompt="a ring to verify"))["images"][0]["id"]
+    data = await service.services.blobs.get(f"images/{image_id}.png")
+    page = await page_of(service)
+    await page.get_by_role("button", name="Account").click()
+    await page.get_by_role("link", name="Verify a file").click()
+    file = {"name": "ring.png", "mimeType": "image/png", "buffer": data}
+    await page.locator("input[type=file]").set_input_files(files=[file])
+    await expect(page.get_by_role("heading", name="Not signed")).to_be_visible()
+    await expect(page.get_by_text("Made by a model: demo")).to_be_visible()
+    await expect(page.locator(f".verify-pictures a[href$='{image_id}']").first).to_be_visible()
+    await axe(page)
+
+
 async def test_review_has_no_barriers_in_both_themes_and_on_a_phone(
     service: Service, page_of: OpenPage, axe: Axe
 ) -> None:

@@ -11,6 +11,7 @@ const PATHS = [
   ["viewer", /^\/pictures\/(?<id>[\w.-]+)$/],
   ["compare", /^\/compare\/(?<a>[\w.-]+)\/(?<b>[\w.-]+)$/],
   ["review", /^\/review\/?$/],
+  ["verify", /^\/verify\/?$/],
   ["queue", /^\/queue\/?$/],
   ["admin", /^\/admin\/?$/],
 ];
@@ -44,6 +45,7 @@ export const paths = {
   picture: (id, query) => withQuery(`${ROOT}/pictures/${id}`, query),
   compare: (a, b) => `${ROOT}/compare/${a}/${b}`,
   review: () => `${ROOT}/review`,
+  verify: () => `${ROOT}/verify`,
   queue: () => `${ROOT}/queue`,
   admin: () => `${ROOT}/admin`,
 };

@@ -22,6 +22,7 @@ export default function Settings({ onClose, onShortcuts }) {
       ${isKeyless() ? t("frame.keyless.text") : t("frame.signed_in_as", { name: me?.key?.name ?? "" })}
     </p>
     ${!isKeyless() && html`<p><${Link} href=${paths.admin()} onClick=${onClose}>${t("frame.sessions")}<//></p>`}
+    <p><${Link} href=${paths.verify()} onClick=${onClose}>${t("frame.verify")}<//></p>
     <${Chips} label=${t("frame.theme")} value=${useStore(theme)} options=${themes} onChange=${theme.set} />
     <${SelectField} label=${t("frame.language")} value=${useStore(language)}
       options=${Object.entries(LANGUAGES)} onChange=${(code) => setLanguage(code).catch(failed)} />

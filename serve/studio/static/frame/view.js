@@ -15,6 +15,7 @@ const VIEWS = {
   missing: { module: "./missing.js", styles: null, texts: [] },
   queue: { module: "../queue/queue.js", styles: "../queue/queue.css", texts: ["queue", "create"] },
   signin: { module: "../signin/signin.js", styles: "../signin/signin.css", texts: ["signin"] },
+  verify: { module: "../verify/verify.js", styles: "../verify/verify.css", texts: ["verify"] },
   viewer: { module: "../viewer/viewer.js", styles: ["../viewer/viewer.css", "../asset/asset.css"], texts: ["viewer", "create", "asset"] },
 };
 

@@ -12,7 +12,7 @@ import pytest
 from serve.storage.assets.asset_store import AssetView
 from serve.storage.lineage import Viewpoint
 from serve.storage.schema.asset_states import STATES
-from tests.studio.browser import PHONE_PX
+from tests.studio.browser import PHONE_PX, make_dark_and_narrow
 from tests.studio.conftest import Axe, OpenPage
 from tests.studio.pictures import make
 from tests.studio.service import Service
@@ -175,6 +175,8 @@ async def test_a_file_is_verified(service: Service, page_of: OpenPage, axe: Axe)
     await expect(page.get_by_text("Made by a model: demo")).to_be_visible()
     await expect(page.locator(f".verify-pictures a[href$='{image_id}']").first).to_be_visible()
     await axe(page)
+    await make_dark_and_narrow(page)
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= PHONE_PX
 
 
 async def test_review_has_no_barriers_in_both_themes_and_on_a_phone(

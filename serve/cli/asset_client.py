@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
+
 from serve.cli.client import ServiceClient, path_segment
+from serve.cli.output import CliError, ExitCode
 
 
 class AssetClient(ServiceClient):
@@ -39,6 +43,22 @@ class AssetClient(ServiceClient):
     def comment(self, image_id: str, body: dict[str, object]) -> dict[str, Any]:
         """Comment on an asset, and return the comment."""
         return self._json("POST", f"{_path(image_id)}/comments", json=body)
+
+    def export(self, body: dict[str, object]) -> Iterator[bytes]:
+        """Yield the pieces of an archive of pictures.
+
+        Raises:
+            CliError: the service does not answer, or the connection breaks.
+        """
+        try:
+            with self._stream("/v1/exports", body=body) as answer:
+                yield from answer.iter_raw()
+        except httpx.TransportError as error:
+            raise CliError("the archive ended early", ExitCode.FAILED, "again later") from error
+
+    def export_presets(self) -> list[dict[str, Any]]:
+        """Return the presets of exports, by name."""
+        return list(self._json("GET", "/v1/exports/presets")["presets"])
 
     def purge_asset(self, image_id: str) -> None:
         """Erase an asset with its picture."""

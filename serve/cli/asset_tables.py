@@ -57,6 +57,16 @@ def print_asset(asset: dict[str, Any], comments: Rows) -> None:
     say(f"  you may: {', '.join(asset['actions']) or 'only look'}")
 
 
+def print_presets(presets: Rows) -> None:
+    """Print a line for each preset of exports."""
+    shown = table("preset", "pixels", "fit", "format", "at most")
+    for one in presets:
+        most = "" if one["max_bytes"] is None else f"{one['max_bytes'] / 1e6:g} MB"
+        size = f"{one['width']}x{one['height']}"
+        shown.add_row(*map(cell, (one["name"], size, one["fit"], one["format"], most)))
+    console().print(shown)
+
+
 def print_history(events: Rows) -> None:
     """Print a line for each event."""
     if not events:

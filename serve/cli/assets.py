@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serve.cli import options
+from serve.cli.asset_export import export
 from serve.cli.asset_tables import print_asset, print_assets, print_history
 from serve.cli.options import DEFAULT_URL
 from serve.cli.output import CliError, ExitCode, counted, fail, note, print_json, say
@@ -146,6 +147,9 @@ def purge(picture: Picture, yes: Yes = False, url: options.Url = DEFAULT_URL) ->
     with AssetClient(url) as client:
         client.purge_asset(image_id)
     say(f"image {image_id} is erased; its events stay in the audit log")
+
+
+assets_app.command()(export)
 
 
 def _add_command(action: AssetAction) -> None:

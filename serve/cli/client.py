@@ -279,9 +279,18 @@ class ServiceClient:
         return answer
 
     @contextmanager
-    def _stream(self, path: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
+    def _stream(
+        self,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: dict[str, object] | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Send a GET request, or a POST request with a body; yields the answer as it comes."""
         timeout = httpx.Timeout(_TIMEOUT_S, read=EVENT_SILENCE_S)
-        request = self._http.build_request("GET", path, headers=headers, timeout=timeout)
+        method = "GET" if body is None else "POST"
+        request = self._http.build_request(
+            method, path, headers=headers, timeout=timeout, json=body
+        )
         try:
             answer = self._http.send(request, stream=True)
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:

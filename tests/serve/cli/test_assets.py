@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -74,6 +75,25 @@ def test_comments_are_shown_with_their_place(cascade_at_gateway: Cascade, tmp_pa
     told(cascade_at_gateway, "assets", "comment", image["id"], "too dark", "--at", "0.5,.25")
     shown = told(cascade_at_gateway, "assets", "show", image["file"])
     assert "comment by local at 0.5,0.25 (open): too dark" in shown
+
+
+def test_pictures_are_exported_in_forms_with_their_manifest(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    images = picture(cascade_at_gateway, tmp_path, n=2)
+    out = tmp_path / "campaign.zip"
+    forms = ("--preset", "link-card", "--originals", "--out", str(out))
+    told_line = told(cascade_at_gateway, "assets", "export", images[0]["file"], *forms)
+    assert "campaign.zip: 2 files" in told_line
+    with ZipFile(out) as archive:
+        listed = json.loads(archive.read("manifest.json"))["files"]
+    assert {one["image_id"] for one in listed} == {images[0]["id"]}
+    line = ("assets", "export", "--search", "circle", "--out", str(out), "--json")
+    assert len(json.loads(told(cascade_at_gateway, *line))) == 2
+    assert "link-card" in told(cascade_at_gateway, "assets", "export", "--list-presets")
+    refused = cascade_at_gateway("assets", "export", images[0]["id"], "--preset", "nope")
+    assert (refused.exit_code, "there is no preset nope" in refused.stderr) == (2, True)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_purge_asks_and_erases(cascade_at_gateway: Cascade, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ TITLES = {
     "signing": "Signing pictures",
     "other_builds": "Signed pictures in other programs",
     "nearest": "The nearest pictures of a large library",
+    "exports": "Exports of a thousand pictures",
     "streams": "A thousand event streams",
     "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
@@ -55,6 +56,7 @@ COMMANDS = {
     "library_page": "python -m bench.service.library_page",
     "other_builds": "python -m bench.provenance.other_builds",
     "nearest": "python -m bench.provenance.nearest",
+    "exports": "python -m bench.exports",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
@@ -98,7 +100,7 @@ this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
 `bench.service.cpu_profile`, `bench.service.databases`, `bench.service.library`,
 `bench.service.library_page`, `bench.provenance.other_builds`, `bench.provenance.nearest`,
-`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
+`bench.exports`, `bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
 `bench.autoscale`, `bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and
 on a machine with an NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog`
 measure PostgreSQL with `--database-url postgresql://…`.

@@ -25,6 +25,7 @@ APART = {
     "library_page": "bench.service.library_page",
     "other_builds": "bench.provenance.other_builds",
     "nearest": "bench.provenance.nearest",
+    "exports": "bench.exports",
     "backlog_postgresql": "bench.service.backlog",
     "recovery": "bench.service.recovery",
     "soak": "bench.service.soak",

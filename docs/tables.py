@@ -19,7 +19,7 @@ from bot.settings import Settings as BotSettings
 from bot.settings import variable
 from cascade_core.errors import all_errors
 from serve.gateway.application import ROUTERS
-from serve.gateway.auth.permissions import Administrator, Creator, Editor, Reader, Viewer
+from serve.gateway.auth.permissions import Administrator, Creator, Editor, Publisher, Reader, Viewer
 from serve.gateway.schemas.jobs import JobBody
 from serve.responses.errors import STATUS
 from serve.settings import all_variables
@@ -191,8 +191,9 @@ def _routes() -> Iterator[APIRoute]:
 
 def _scope(route: APIRoute) -> str:
     hints = get_type_hints(route.endpoint, include_extras=True).values()
-    if Administrator in hints:
-        return "admin"
+    for scope, parameter in (("admin", Administrator), ("publish", Publisher)):
+        if parameter in hints:
+            return scope
     if any(hint in (Creator, Editor) for hint in hints):
         return "create"
     return "read" if any(hint in (Reader, Viewer) for hint in hints) else "none"

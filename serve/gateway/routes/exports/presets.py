@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from serve.gateway.auth.permissions import Reader
+from serve.gateway.auth.permissions import Publisher, Reader
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.exports.bodies import PresetAnswer, PresetBody, PresetList
 from serve.gateway.exports.presets import all_presets, check_preset, preset_answer
@@ -29,10 +29,9 @@ async def list_presets(services: ServicesDep, _caller: Reader) -> PresetList:
     responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def put_preset(
-    services: ServicesDep, caller: Reader, preset_name: str, body: PresetBody
+    services: ServicesDep, _caller: Publisher, preset_name: str, body: PresetBody
 ) -> PresetAnswer:
     """Add a preset, or replace one; needs the scope `publish`. Built-in ones stay as they are."""
-    caller.require("publish")
     check_preset(check_id("preset", preset_name), body)
     stored = services.database.export_presets
     await services.database.run(stored.put, preset_name, body.model_dump())
@@ -45,9 +44,8 @@ async def put_preset(
     response_class=Response,
     responses={204: {"description": "Deleted"}, **secured(HTTPStatus.NOT_FOUND)},
 )
-async def delete_preset(services: ServicesDep, caller: Reader, preset_name: str) -> Response:
+async def delete_preset(services: ServicesDep, _caller: Publisher, preset_name: str) -> Response:
     """Delete a preset, again without an error; needs the scope `publish`."""
-    caller.require("publish")
     stored = services.database.export_presets
     await services.database.run(stored.delete, check_id("preset", preset_name))
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -67,14 +67,14 @@ async def test_a_deleted_message_is_not_written_again(stage: Stage) -> None:
 async def test_a_file_over_the_limit_is_sent_smaller_with_a_link_to_the_original(
     stage: Stage,
 ) -> None:
-    stage.alice.user.file_limit_bytes = 700
+    stage.alice.user.file_limit_bytes = 1000
     assert stage.channel.guild is not None
-    stage.channel.guild.file_limit_bytes = 700
+    stage.channel.guild.file_limit_bytes = 1000
     job_id, message = await stage.picture()
     [(name, data)] = message.files.items()
     assert name.endswith(".webp")
     original = await stage.bytes_of(job_id)
-    assert len(data) <= 700 < len(original)
+    assert len(data) <= 1000 < len(original)
     [link] = re.findall(rf"Made smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
     async with httpx.AsyncClient(base_url=stage.service.url, timeout=HANG_S) as stranger:
         assert (await stranger.get(link)).content == original

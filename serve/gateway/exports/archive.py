@@ -97,7 +97,8 @@ class Export:
         except (Gone, AssetDamaged) as error:
             self._leave_out(facts, error)
             return
-        values = facts | {"prompt": asset.prompt, "number": number, "model": _model_id(asset)}
+        named = {"prompt": facts.get("prompt", ""), "number": number, "model": _model_id(asset)}
+        values = facts | named
         if self._body.originals or not self._presets:
             yield await self._add(facts, values, original(asset, data), asset)
         for preset in self._presets:

@@ -63,7 +63,7 @@ class FileNames:
             value = str(values[found[1]])
             if found[1] == "prompt":
                 value = "-".join(word for word in words_of(value) if word.isascii())[:_WORDS_CHARS]
-            return _UNSAFE.sub("-", value).strip("-") or found[1]
+            return _UNSAFE.sub("-", value).strip("-") or "picture"
 
         parts = _FIELD.sub(filled, self._template).split("/")
         path = "/".join(part.strip(".")[:_MAX_PART_CHARS] or "file" for part in parts)

@@ -15,7 +15,7 @@ class ZipStream:
 
     def __init__(self) -> None:
         self._window = _Window()
-        self._archive = ZipFile(self._window, "w", ZIP_STORED)
+        self._archive = _OpenZip(self._window, "w", ZIP_STORED)
 
     def add(self, name: str, data: bytes, at: datetime) -> bytes:
         """Add an entry; returns the next piece of the archive."""
@@ -28,6 +28,13 @@ class ZipStream:
         """Return the last piece, the list of the entries."""
         self._archive.close()
         return self._window.take()
+
+
+class _OpenZip(ZipFile):
+    """An archive that may be given up before its end, when its client has left."""
+
+    def __del__(self) -> None:
+        """Do nothing: the list of the entries would have no reader."""
 
 
 class _Window(io.BytesIO):

@@ -108,6 +108,7 @@ async def test_renditions_keep_or_lose_their_texts(
     for metadata, is_there in (("all", True), ("none", False)):
         files, (one,) = await exported(client, ids=[image["id"]], presets=["x"], metadata=metadata)
         assert (read_info(files[one["file"]]) is not None) is is_there
+        assert ("circle" in one["file"]) is is_there
         assert ("prompt" in one) is is_there
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import sys
 from datetime import UTC, datetime
 from zipfile import ZipFile
+
+import pytest
 
 from serve.gateway.routes.library.zip_stream import ZipStream
 
@@ -21,3 +25,13 @@ def test_the_pieces_are_a_sound_archive_and_each_holds_one_entry() -> None:
     assert archive.testzip() is None
     assert {name: archive.read(name) for name in archive.namelist()} == entries
     assert {entry.date_time for entry in archive.infolist()} == {(2026, 1, 31, 12, 0, 2)}
+
+
+def test_an_archive_that_its_client_left_is_given_up_silently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    ZipStream().add("a.png", b"a", datetime(2026, 1, 31, tzinfo=UTC))
+    gc.collect()
+    assert raised == []

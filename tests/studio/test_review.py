@@ -102,6 +102,8 @@ async def test_a_comment_points_at_a_place_in_the_picture(
     assert comment.text == "a dent"
     assert comment.x == pytest.approx(0.25, abs=0.02)
     assert comment.y == pytest.approx(0.5, abs=0.02)
+    await page.get_by_text("Model: demo").click()
+    await expect(page.get_by_text("Apache-2.0")).to_be_visible()
     await act(service, image_id, "withdraw")
 
 

@@ -7,6 +7,7 @@ import { t } from "../core/text.js";
 import { Button } from "../parts/button.js";
 import { useAsset } from "./asset.js";
 import { Comments } from "./comments.js";
+import { ModelPassport } from "./model_passport.js";
 import { NoteDialog } from "./note_dialog.js";
 import { loadSubmitted } from "./submitted.js";
 
@@ -30,6 +31,7 @@ export function AssetPanel({ id }) {
         onClick=${() => (action === "reject" ? setAsking(true) : change(action))}>${t(`asset.action.${action}`)}<//>`)}
     </div>`}
     <${Comments} comments=${comments} ...${changes} />
+    ${asset.model && html`<${ModelPassport} key=${asset.id} model=${asset.model} />`}
     ${asset.version > 0 && html`<${History} key="${id} ${asset.version}" id=${id} />`}
     ${isAsking && html`<${NoteDialog} busy=${isBusy} onDone=${(note) => change("reject", note)} onClose=${() => setAsking(false)} />`}
   </section>`;
@@ -63,7 +65,7 @@ function History({ id }) {
   useEffect(() => {
     if (isOpen && !events) api.get(`/v1/assets/${id}/history`).then((found) => setEvents(found.events), () => {});
   }, [isOpen]);
-  return html`<details class="asset-history" onToggle=${(event) => setOpen(event.currentTarget.open)}>
+  return html`<details class="asset-details asset-history" onToggle=${(event) => setOpen(event.currentTarget.open)}>
     <summary>${t("asset.history")}</summary>
     <ol>
       ${(events ?? []).map((event) => html`<li key=${event.id}>

@@ -5,6 +5,7 @@ import { t } from "../core/text.js";
 import { useAsset } from "../asset/asset.js";
 import { Decision } from "../asset/asset_panel.js";
 import { Comments, numbered } from "../asset/comments.js";
+import { ModelPassport } from "../asset/model_passport.js";
 import { Button } from "../parts/button.js";
 import { imageUrl } from "../parts/picture.js";
 
@@ -15,7 +16,7 @@ export function ReviewPanel({ asset, isBusy, checked, field, onApprove, onReject
   const { comments, say, resolve, remove } = useAsset(asset.id);
   const [point, setPoint] = useState(null);
   const { width, height, seed, model } = asset;
-  const facts = [formatSize(width, height), t("asset.seed", { seed: String(seed) }), model?.id];
+  const facts = [formatSize(width, height), t("asset.seed", { seed: String(seed) })];
   const isOwn = !asset.actions.includes("approve");
   return html`<${Stage} asset=${asset} comments=${comments} point=${point} onPoint=${setPoint} />
     <section class="review-panel asset" aria-label=${t("asset.about")}>
@@ -28,6 +29,7 @@ export function ReviewPanel({ asset, isBusy, checked, field, onApprove, onReject
         <${Button} kind="danger" busy=${isBusy} onClick=${onReject}>${t("asset.action.reject_ask")}<//>
       </div>
       ${isOwn && html`<p class="soft small">${t("asset.own")}</p>`}
+      ${model && html`<${ModelPassport} model=${model} />`}
       <${Comments} ...${{ comments, say, resolve, remove, point, field }} onPoint=${setPoint} />
     </section>`;
 }

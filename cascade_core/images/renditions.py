@@ -37,6 +37,7 @@ class Preset:
         image_format: of the file.
         max_bytes: of the file; None: no limit. PNG files cannot have one.
         background: of ``pad``: red, green, blue, each 0 to 255.
+        file_name: template of the names of its files; empty: that of the export.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Preset:
     image_format: ImageFormat = "jpeg"
     max_bytes: int | None = None
     background: tuple[int, int, int] = (255, 255, 255)
+    file_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

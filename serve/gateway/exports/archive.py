@@ -13,7 +13,7 @@ from cascade_core.images.renditions import Preset
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
 from serve.gateway.exports.bodies import ExportBody
-from serve.gateway.exports.file_names import FileNames
+from serve.gateway.exports.file_names import DEFAULT_TEMPLATE, FileNames
 from serve.gateway.exports.manifest import (
     licences_text,
     manifest_csv,
@@ -58,7 +58,7 @@ class Export:
         self._body = body
         self._presets = presets
         self._archive = ZipStream()
-        self._names = FileNames(body.name)
+        self._names = FileNames()
         self._listed: list[dict[str, Any]] = []
         self._models: dict[str, OpenModel] = {}
         self._unknown_models: set[str] = set()
@@ -100,7 +100,7 @@ class Export:
         named = {"prompt": facts.get("prompt", ""), "number": number, "model": _model_id(asset)}
         values = facts | named
         if self._body.originals or not self._presets:
-            yield await self._add(facts, values, original(asset, data), asset)
+            yield await self._add(facts, values, original(asset, data), asset, "")
         for preset in self._presets:
             make = partial(rendition, asset, data, preset, self._body, services.signer)
             try:
@@ -108,12 +108,18 @@ class Export:
             except CascadeError as error:
                 self._leave_out(facts | {"preset": preset.name}, error)
                 continue
-            yield await self._add(facts, values, made, asset)
+            yield await self._add(facts, values, made, asset, preset.file_name)
 
     async def _add(
-        self, facts: dict[str, Any], values: dict[str, Any], made: ExportedFile, asset: Asset
+        self,
+        facts: dict[str, Any],
+        values: dict[str, Any],
+        made: ExportedFile,
+        asset: Asset,
+        file_name: str,
     ) -> bytes:
-        name = self._names.next(values | {"preset": made.preset}, made.suffix)
+        template = self._body.name or file_name or DEFAULT_TEMPLATE
+        name = self._names.next(template, values | {"preset": made.preset}, made.suffix)
         described = await asyncio.to_thread(made.to_json)
         self._listed.append({"file": name, **described, **facts})
         at = asset.changed_at or utc_now()

@@ -26,6 +26,7 @@ _FIT: Final = (
     "`crop` cuts, `pad` fills with the colour, `blur` with the blurred picture, `inside` fills "
     "nothing."
 )
+Template = Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE_CHARS)]
 Side = Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX)]
 Part = Annotated[float, Field(ge=0, le=1)]
 
@@ -56,10 +57,11 @@ class ExportBody(BaseModel):
     originals: bool = Field(
         False, description="The files as they are stored, too; always, without presets."
     )
-    name: Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE_CHARS)] = Field(
-        DEFAULT_TEMPLATE,
-        description="Of the files, without a suffix; fields: `{image_id}`, `{job_id}`, `{index}`, "
-        "`{seed}`, `{preset}`, `{prompt}`, `{model}`, `{number}`; `/` makes folders.",
+    name: Template | None = Field(
+        None,
+        description="Of all files, without a suffix; fields: `{image_id}`, `{job_id}`, `{index}`, "
+        "`{seed}`, `{preset}`, `{prompt}`, `{model}`, `{number}`; `/` makes folders. Without it, "
+        f"that of the preset, or `{DEFAULT_TEMPLATE}`.",
     )
     focal_points: Annotated[
         dict[PictureId, FocalPoint], Field(max_length=500, description="By image id.")
@@ -84,6 +86,9 @@ class PresetBody(BaseModel):
     background: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] = Field(
         "#ffffff", description="Of `pad`."
     )
+    file_name: Template | None = Field(
+        None, description="Template of the names of its files, as `name` of exports."
+    )
 
 
 class PresetAnswer(BaseModel):
@@ -96,6 +101,7 @@ class PresetAnswer(BaseModel):
     format: ImageFormat
     max_bytes: int | None = Field(description="Of the file.")
     background: str = Field(description="Of `pad`: `#rrggbb`.")
+    file_name: str | None = Field(description="Template of the names of its files.")
     is_built_in: bool
 
 

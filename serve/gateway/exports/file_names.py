@@ -20,8 +20,12 @@ _FIELD: Final = re.compile(r"\{([a-z_]+)\}")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-def check_template(template: str) -> None:
+def check_template(template: str, field: str) -> None:
     """Check a template of names.
+
+    Args:
+        template: the template.
+        field: of the body that has it.
 
     Raises:
         InvalidRequest: it has other characters than names have, or an unknown field.
@@ -30,31 +34,27 @@ def check_template(template: str) -> None:
         part.startswith(".") for part in template.split("/")
     ):
         raise InvalidRequest(
-            "name must have letters, digits, _ - . and fields such as {image_id}, with / between "
-            "folders",
-            "name",
+            f"{field} must have letters, digits, _ - . and fields such as {{image_id}}, with / "
+            "between folders",
+            field,
         )
     unknown = set(_FIELD.findall(template)) - set(FIELDS)
     if unknown:
         names = ", ".join(f"{{{name}}}" for name in FIELDS)
-        raise InvalidRequest(f"name may have these fields: {names}", "name")
+        raise InvalidRequest(f"{field} may have these fields: {names}", field)
 
 
 class FileNames:
-    """Gives each file of one export a name that every system takes.
+    """Gives each file of one export a name that every system takes."""
 
-    Args:
-        template: checked; see `check_template`.
-    """
-
-    def __init__(self, template: str) -> None:
-        self._template = template
+    def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def next(self, values: Mapping[str, object], suffix: str) -> str:
+    def next(self, template: str, values: Mapping[str, object], suffix: str) -> str:
         """Return the name of the next file.
 
         Args:
+            template: checked; see `check_template`.
             values: of the fields; a prompt's words are shortened.
             suffix: of the file, such as ``.jpg``.
         """
@@ -65,7 +65,7 @@ class FileNames:
                 value = "-".join(word for word in words_of(value) if word.isascii())[:_WORDS_CHARS]
             return _UNSAFE.sub("-", value).strip("-") or "picture"
 
-        parts = _FIELD.sub(filled, self._template).split("/")
+        parts = _FIELD.sub(filled, template).split("/")
         path = "/".join(part.strip(".")[:_MAX_PART_CHARS] or "file" for part in parts)
         name, number = path + suffix, 2
         while name.lower() in self._taken:  # some systems do not tell capitals apart

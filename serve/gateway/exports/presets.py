@@ -11,6 +11,7 @@ from cascade_core.images.renditions import Preset
 from serve.gateway.dependencies import Services
 from serve.gateway.exports.bodies import PRESET_NAME, PresetAnswer, PresetBody
 from serve.gateway.exports.channel_presets import CHANNEL_PRESETS
+from serve.gateway.exports.file_names import check_template
 
 
 async def all_presets(services: Services) -> Mapping[str, Preset]:
@@ -50,6 +51,8 @@ def check_preset(name: str, body: PresetBody) -> None:
         raise InvalidRequest(message, "name")
     if name in CHANNEL_PRESETS:
         raise InvalidRequest(f"{name} is built in and cannot be changed", "name")
+    if body.file_name is not None:
+        check_template(body.file_name, "file_name")
     if body.max_bytes is not None and body.format == "png":
         raise InvalidRequest("max_bytes is for jpeg and webp: png has no quality", "max_bytes")
 
@@ -64,6 +67,7 @@ def preset_answer(preset: Preset) -> PresetAnswer:
         format=preset.image_format,
         max_bytes=preset.max_bytes,
         background="#" + bytes(preset.background).hex(),
+        file_name=preset.file_name or None,
         is_built_in=preset.name in CHANNEL_PRESETS,
     )
 
@@ -79,4 +83,5 @@ def _preset(name: str, stored: Mapping[str, Any]) -> Preset:
         image_format=body.format,
         max_bytes=body.max_bytes,
         background=(red, green, blue),
+        file_name=body.file_name or "",
     )

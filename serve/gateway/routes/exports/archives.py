@@ -50,7 +50,8 @@ async def export_pictures(
     models' passports. Renditions are signed where the service signs. The export is recorded in the
     audit log before the first byte is sent.
     """
-    check_template(body.name)
+    if body.name is not None:
+        check_template(body.name, "name")
     presets = await named_presets(services, body.presets)
     ids = await wanted_ids(services, caller, body)
     actor = await actor_of(services, caller)

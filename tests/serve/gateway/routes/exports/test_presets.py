@@ -29,14 +29,17 @@ async def test_an_own_preset_is_listed_used_replaced_and_deleted(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     wanted = {"width": 300, "height": 100, "fit": "pad", "background": "#ff0000", "format": "webp"}
-    put = await client.put(f"{URL}/shop", json=wanted | {"max_bytes": 50_000})
-    expected = wanted | {"name": "shop", "max_bytes": 50_000, "is_built_in": False}
+    more = {"max_bytes": 50_000, "file_name": "shop/{seed}"}
+    put = await client.put(f"{URL}/shop", json=wanted | more)
+    named = {"name": "shop", "file_name": "shop/{seed}"}
+    expected = wanted | named | {"max_bytes": 50_000, "is_built_in": False}
     assert (put.status_code, put.json()) == (200, expected)
     assert (await listed(client))["shop"] == expected
     (image,) = (await made(client, fake_jobs))["images"]
     body = {"ids": [image["id"]], "presets": ["shop", "shop"]}
     archive = ZipFile(io.BytesIO((await client.post("/v1/exports", json=body)).content))
     (one,) = json.loads(archive.read("manifest.json"))["files"]
+    assert one["file"] == f"shop/{one['seed']}.webp"
     picture = Image.open(io.BytesIO(archive.read(one["file"]))).convert("RGB")
     assert picture.size == (300, 100)
     red, green, blue = picture.getpixel((2, 2))  # type: ignore[misc]
@@ -76,6 +79,7 @@ async def test_presets_are_changed_by_publishers_alone(
         ("shop", {"fit": "stretch"}, "fit"),
         ("shop", {"background": "red"}, "background"),
         ("shop", {"max_bytes": 10}, "max_bytes"),
+        ("shop", {"file_name": "../{seed}"}, "file_name"),
         ("shop", {"max_bytes": 50_000, "format": "png"}, "max_bytes"),
     ],
 )

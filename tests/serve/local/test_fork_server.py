@@ -68,7 +68,7 @@ for _ in range(2):
     if os.fork() == 0:
         print(WorkerID.from_random().hex(), flush=True)
         os._exit(0)
-    os.wait()
+    assert os.wait()[1] == 0, "a fork died"
 """
 _RAYS_OWN = "the address to use for GCS"
 """Help of Ray's own worker."""

@@ -11,7 +11,7 @@ import discord
 
 from bot.interactions.lookup import PictureLookup
 from bot.interactions.pressed_message import check_owner, link_to
-from bot.interactions.responder import ANSWER_TIMEOUT_S, Interaction, Responder
+from bot.interactions.responder import ANSWER_TIMEOUT_S, FORM_S, Interaction, Responder
 from bot.interactions.submission import Submission
 from bot.jobs.delivery_target import presentation_of
 from bot.jobs.message_sender import MessageSender, attachments
@@ -26,7 +26,7 @@ from bot.views.attachments import PictureFile, fit, thumbnail
 from bot.views.components import Layout, notice
 from bot.views.custom_ids import CustomId
 from bot.views.modals import RejectForm, reason_from
-from cascade_core.errors import AssetConflict, CascadeError, Forbidden, FourEyes
+from cascade_core.errors import AssetConflict, CascadeError, Forbidden, FourEyes, NotReady
 
 _PER_PAGE = 4
 _THUMBNAIL_PX = 512
@@ -96,8 +96,8 @@ class Approvals:
             UserError: the person does not decide here.
             FourEyes: the person made or submitted it.
         """
-        await self._check_reviewer(responder.interaction)
         await responder.acknowledge()
+        await self._check_reviewer(responder.interaction)
         await self._decide(responder, pressed, "approve", "")
 
     async def reject(self, responder: Responder, pressed: CustomId) -> None:
@@ -105,8 +105,13 @@ class Approvals:
 
         Raises:
             UserError: the person does not decide here.
+            NotReady: the service does not answer in time: a form must open within three seconds.
         """
-        await self._check_reviewer(responder.interaction)
+        try:
+            async with asyncio.timeout(FORM_S):
+                await self._check_reviewer(responder.interaction)
+        except TimeoutError as error:
+            raise NotReady("the service did not answer in time") from error
         await responder.open_form(RejectForm(responder.translate, pressed))
 
     async def submit_reject(self, responder: Responder, submitted: CustomId) -> None:
@@ -115,11 +120,11 @@ class Approvals:
         Raises:
             UserError: the person does not decide here, or gave no reason.
         """
+        await responder.acknowledge()
         await self._check_reviewer(responder.interaction)
         reason = reason_from(dict(responder.interaction.data or {}))
         if not reason:
             raise UserError.because("no_reason")
-        await responder.acknowledge()
         await self._decide(responder, submitted, "reject", reason)
 
     async def approved(self, responder: Responder) -> None:

@@ -119,7 +119,7 @@ async def test_members_without_the_role_are_told_that_they_do_not_decide(stage: 
     job_id, asked = await waiting(stage, bea, channel)
     cem = stage.fake.person("cem", stage.channel.guild)
     for label in ("Approve", "Reject…"):
-        told = await (await cem.click(asked, label)).reply()
+        told = await (await cem.click(asked, label)).reply(lambda m: m.receiver == cem.user)
         assert f"<@&{role_of(stage, bea).id}>" in told.text
     assert state_of(stage, job_id) == "submitted"
 

@@ -26,7 +26,7 @@ from bot.views.attachments import PictureFile, fit, thumbnail
 from bot.views.components import Layout, notice
 from bot.views.custom_ids import CustomId
 from bot.views.modals import RejectForm, reason_from
-from cascade_core.errors import AssetConflict, CascadeError, Forbidden, FourEyes, NotReady
+from cascade_core.errors import AssetConflict, CascadeError, Forbidden, FourEyes, NotFound, NotReady
 
 _PER_PAGE = 4
 _THUMBNAIL_PX = 512
@@ -163,7 +163,9 @@ class Approvals:
             asset, conflict = await self._assets.asset(pressed.subject), error
         except FourEyes:  # which is Forbidden, too
             raise
-        except Forbidden as error:
+        except (Forbidden, NotFound) as error:
+            # A key without the scope does not see what other people submitted.
+            await self._assets.asset(pressed.subject)
             raise UserError.because("key_without_review") from error
         is_own = asset.decided_by == responder.user and asset.version == version + 1
         job = await self._client.job(asset.job_id)

@@ -12,7 +12,7 @@ from PIL import Image
 from cascade_core.errors import Internal
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot_messages import of_bot
-from tests.wire.bot_process import StartBot
+from tests.wire.bot_process import StartBot, starting_bots
 from tests.wire.fake_discord.interactions import Callback
 from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.rules.permissions import Permission
@@ -53,6 +53,20 @@ async def test_a_picture_that_was_submitted_before_a_restart_is_approved_after_i
     await stage.fake.wait_for(lambda: "Approved" in asked.text)
     (image,) = stage.service.fake_jobs.images(job_id)
     assert stage.service.database.assets.state(image.id) == "approved"
+
+
+async def test_a_bot_whose_key_may_not_review_says_so(stage: Stage) -> None:
+    _, key = stage.service.database.keys.create("plain bot", ["read", "create", "trusted"])
+    async with starting_bots(stage.fake, stage.service.url, key) as start:
+        await start()
+        boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+        await (await boss.slash(stage.channel, "admin approval", channel=stage.channel)).reply()
+        _, message = await stage.picture()
+        await (await stage.alice.click(await stage.menu(message, "More…"), "Submit")).reply()
+        asked = await boss.sees(stage.channel, lambda m: "Approve" in m.buttons)
+        told = await (await boss.click(asked, "Approve")).reply(lambda m: m.receiver == boss.user)
+        assert "with the scope `review`" in told.text
+        assert "Approve" in asked.buttons
 
 
 async def set_state(stage: Stage, job_id: str, state: dict[str, Any] | None) -> None:

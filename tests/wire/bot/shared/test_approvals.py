@@ -7,7 +7,9 @@ import hashlib
 import pytest
 
 from serve.storage.assets.asset import Actor
-from serve.storage.schema.asset_states import ACTIONS
+from serve.storage.library.actions import tagging
+from serve.storage.lineage import Viewpoint
+from serve.storage.schema.asset_states import ACTIONS, ActionName
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_messages import has_button, opened_form
 from tests.wire.fake_discord.messages import Message
@@ -148,6 +150,27 @@ async def test_without_a_channel_nothing_is_submitted(stage: Stage) -> None:
     await (await boss.slash(stage.channel, "admin approval", channel=hidden)).reply()
     assert "I cannot write in" in await submitted(stage, message)
     assert state_of(stage, job_id) == "draft"
+
+
+async def test_approved_pictures_are_paged(stage: Stage) -> None:
+    database, guild = stage.service.database, stage.channel.guild
+    assert guild is not None
+    for count in (4, 1):
+        job_id, _ = await stage.picture(count=count)
+        for image in stage.service.fake_jobs.images(job_id):
+            data = await stage.service.fake_jobs.blobs.get(f"images/{image.id}.png")
+            sha256 = hashlib.sha256(data).hexdigest()
+            steps: tuple[ActionName, ...] = ("submit", "approve")
+            for name in steps:
+                by = Actor(f"key-{name}", name)
+                database.assets.change(image.id, ACTIONS[name], by, sha256=sha256)
+            tag = tagging(f"discord-{guild.id}")
+            database.pictures.change(Viewpoint(None, None), [image.id], tag)
+    shown = await (await stage.alice.slash(stage.channel, "approved")).reply()
+    assert len(shown.files) == 4
+    await stage.alice.click(shown, "Older")
+    await stage.fake.wait_for(lambda: len(shown.files) == 1)
+    assert "Older" not in shown.buttons
 
 
 async def test_pictures_of_other_servers_are_not_shown(stage: Stage) -> None:

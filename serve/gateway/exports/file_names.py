@@ -62,7 +62,7 @@ class FileNames:
         def filled(found: re.Match[str]) -> str:
             value = str(values[found[1]])
             if found[1] == "prompt":
-                value = "-".join(word for word in words_of(value) if word.isascii())[:_WORDS_CHARS]
+                value = _shortened("-".join(filter(str.isascii, words_of(value))))
             return _UNSAFE.sub("-", value).strip("-") or "picture"
 
         parts = _FIELD.sub(filled, template).split("/")
@@ -72,3 +72,10 @@ class FileNames:
             name, number = f"{path}-{number}{suffix}", number + 1
         self._taken.add(name.lower())
         return name
+
+
+def _shortened(words: str) -> str:
+    """Return as many whole words, joined by hyphens, as a name has room for."""
+    if len(words) <= _WORDS_CHARS:
+        return words
+    return words[: _WORDS_CHARS + 1].rpartition("-")[0] or words[:_WORDS_CHARS]

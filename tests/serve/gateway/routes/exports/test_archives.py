@@ -101,6 +101,16 @@ async def test_a_search_exports_originals_and_no_two_files_have_one_name(
     assert set(names) < set(files)
 
 
+async def test_names_have_whole_words_of_long_prompts(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    for prompt in ("a large red heart in the center on a white background", "x" * 60):
+        await made(client, fake_jobs, prompt=prompt)
+    _, told = await exported(client, q="", name="{prompt}")
+    names = [one["file"] for one in told]
+    assert names == [f"{'x' * 40}.png", "a-large-red-heart-in-the-center-on-a.png"]
+
+
 async def test_renditions_keep_or_lose_their_texts(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
